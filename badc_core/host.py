@@ -1,0 +1,304 @@
+"""Finding, isolating and naming plugins; the only module that knows pluggy.
+
+Entry points are loaded one by one. What goes wrong in one is caught, kept with the plugin's name and version, and shown
+by ``badc plugins``; it stops only a command that asks for that plugin. Results are sorted by name, so nothing depends
+on the order of installation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import pluggy
+from attrs import frozen
+
+from badc_core import hookspecs
+from badc_core.errors import PluginError
+from badc_core.specs import (
+    CommandSpec,
+    ExporterSpec,
+    ReaderSpec,
+    RunnerSpec,
+    SamplerSpec,
+    SchedulerSpec,
+    SinkSpec,
+    SourceSpec,
+    Spec,
+)
+
+__all__ = ["KINDS", "Host", "Kind", "Provided", "ProviderRecord", "default_host", "load_object"]
+
+S = TypeVar("S", bound=Spec)
+
+
+@frozen
+class Kind:
+    """One kind of plugin.
+
+    Parameters
+    ----------
+    word
+        What people call one of it.
+    hook
+        Name of the hook that yields it.
+    spec
+        The class of its specs.
+    """
+
+    word: str
+    hook: str
+    spec: type[Spec]
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("runner", "badc_runners", RunnerSpec),
+    Kind("scheduler", "badc_schedulers", SchedulerSpec),
+    Kind("sink", "badc_telemetry_sinks", SinkSpec),
+    Kind("sampler", "badc_telemetry_samplers", SamplerSpec),
+    Kind("exporter", "badc_exporters", ExporterSpec),
+    Kind("reader", "badc_readers", ReaderSpec),
+    Kind("source", "badc_sources", SourceSpec),
+    Kind("command", "badc_commands", CommandSpec),
+)
+_KIND_OF = {kind.spec: kind for kind in KINDS}
+
+
+@frozen
+class ProviderRecord:
+    """One announced plugin module.
+
+    Parameters
+    ----------
+    entry_point
+        Name under which it is announced.
+    module
+        What it loads.
+    distribution, version
+        Who brought it.
+    error
+        Why it cannot be used, or why a part of it cannot; ``None`` when all is well.
+    """
+
+    entry_point: str
+    module: str
+    distribution: str
+    version: str
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@frozen
+class Provided:
+    """A spec and who brought it."""
+
+    spec: Spec
+    provider: ProviderRecord
+
+
+@frozen
+class _Announced:
+    """An entry point before it is loaded, or a module handed over by a test."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    load: Callable[[], Any]
+
+
+def _announced_entry_points() -> list[_Announced]:
+    from importlib.metadata import entry_points
+
+    found = []
+    for point in entry_points(group=hookspecs.PROJECT):
+        dist = point.dist
+        name = dist.name if dist is not None else "unknown distribution"
+        version = dist.version if dist is not None else "?"
+        found.append(_Announced(point.name, point.value, name, version, point.load))
+    return sorted(set_by_value(found), key=lambda a: (a.distribution, a.name))
+
+
+def set_by_value(found: Iterable[_Announced]) -> list[_Announced]:
+    """Drop entry points that one distribution announces twice, as a stale copy on ``sys.path`` does."""
+    unique: dict[tuple[str, str, str], _Announced] = {}
+    for item in found:
+        unique.setdefault((item.distribution, item.name, item.module), item)
+    return list(unique.values())
+
+
+class Host:
+    """All plugins of this installation.
+
+    Parameters
+    ----------
+    extra
+        Modules, or anything with hook functions, to use besides the installed plugins: for tests.
+    installed
+        Whether to load the installed plugins.
+    """
+
+    def __init__(self, extra: Iterable[Any] = (), *, installed: bool = True) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._provided: dict[type[Spec], list[Provided]] = {kind.spec: [] for kind in KINDS}
+        self._providers: list[ProviderRecord] = []
+        announced = _announced_entry_points() if installed else []
+        for plugin in extra:
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            announced.append(_Announced(name, name, name, "0", functools.partial(_same, plugin)))
+        for item in announced:
+            self._take(item)
+        for found in self._provided.values():
+            found.sort(key=lambda p: (p.spec.name, p.provider.distribution))
+
+    def _take(self, item: _Announced) -> None:
+        record = ProviderRecord(item.name, item.module, item.distribution, item.version)
+        problems: list[str] = []
+        yielded: list[Spec] = []
+        try:
+            plugin = item.load()
+            problems += _misspelt(plugin)
+            if not problems:
+                self._manager.register(plugin, name=f"{item.distribution}:{item.name}")
+        except (Exception, SystemExit) as error:
+            problems.append(f"cannot be loaded: {_brief(error)}")
+        else:
+            for kind in KINDS:
+                try:
+                    yielded += _ask(plugin, kind)
+                except (Exception, SystemExit) as error:
+                    problems.append(f"{kind.hook} failed: {_brief(error)}")
+        if problems:
+            record = ProviderRecord(item.name, item.module, item.distribution, item.version, error="; ".join(problems))
+        self._providers.append(record)
+        for spec in yielded:
+            self._provided[type(spec)].append(Provided(spec, record))
+
+    @property
+    def providers(self) -> Sequence[ProviderRecord]:
+        """All announced plugin modules, broken ones too."""
+        return tuple(self._providers)
+
+    def provided(self, spec: type[S]) -> list[Provided]:
+        """Return everything of one kind, sorted by name, conflicting names included."""
+        return list(self._provided[spec])
+
+    def conflicts(self, spec: type[Spec]) -> dict[str, list[ProviderRecord]]:
+        """Return the names of one kind that more than one plugin claims, with all claimants."""
+        claims: dict[str, list[ProviderRecord]] = defaultdict(list)
+        for item in self._provided[spec]:
+            claims[item.spec.name].append(item.provider)
+        return {name: who for name, who in claims.items() if len(who) > 1}
+
+    def all(self, spec: type[S]) -> list[S]:
+        """Return the usable specs of one kind, sorted by name."""
+        clashing = self.conflicts(spec)
+        return [p.spec for p in self._provided[spec] if p.spec.name not in clashing]  # type: ignore[misc]
+
+    def find(self, spec: type[S], name: str) -> S:
+        """Return the spec of that name.
+
+        Raises
+        ------
+        PluginError
+            Nobody has it, or more than one does; the message says who, and what it might have meant.
+        """
+        return self.find_provided(spec, name).spec  # type: ignore[return-value]
+
+    def find_provided(self, spec: type[S], name: str) -> Provided:
+        """Like :meth:`find`, with the provider."""
+        word = _KIND_OF[spec].word
+        claimants = self.conflicts(spec).get(name)
+        if claimants:
+            raise PluginError(
+                f"The {word} {name!r} is claimed by {' and by '.join(map(str, claimants))}; neither is used.",
+                hint=f"Uninstall one of them: pip uninstall {claimants[-1].distribution}",
+            )
+        for item in self._provided[spec]:
+            if item.spec.name == name:
+                return item
+        known = [s.name for s in self.all(spec)]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        hint += f"Installed: {', '.join(known) or 'none'}."
+        broken = [p for p in self._providers if p.error]
+        if broken:
+            hint += " Broken plugins: " + "; ".join(f"{p} {p.error}" for p in broken) + "."
+        raise PluginError(f"There is no {word} named {name!r}.", hint=hint)
+
+
+def _same(plugin: Any) -> Any:
+    return plugin
+
+
+def _brief(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _misspelt(plugin: Any) -> list[str]:
+    known = [kind.hook for kind in KINDS]
+    problems = []
+    for name in dir(plugin):
+        marked = getattr(getattr(plugin, name, None), f"{hookspecs.PROJECT}_impl", None) is not None
+        if name in known or not (marked or name.startswith("badc_")):
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        if marked:
+            meant = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+            problems.append(f"there is no hook {name}{meant}")
+    return problems
+
+
+def _ask(plugin: Any, kind: Kind) -> list[Spec]:
+    function = getattr(plugin, kind.hook, None)
+    if function is None:
+        return []
+    if getattr(function, f"{hookspecs.PROJECT}_impl", None) is None:
+        raise TypeError("the function lacks the @hookimpl decorator")
+    specs = list(function() or ())
+    for spec in specs:
+        if type(spec) is not kind.spec:
+            raise TypeError(f"yields {type(spec).__name__}, not {kind.spec.__name__}")
+        target = getattr(spec, "load", None) or getattr(spec, "open", None)
+        if not isinstance(target, str) or ":" not in target:
+            raise TypeError(f"{spec.name!r} names no object to open ('package.module:attribute')")
+    return specs
+
+
+def load_object(import_string: str) -> Any:
+    """Import what an import string names.
+
+    Parameters
+    ----------
+    import_string
+        ``"package.module:attribute"``.
+
+    Raises
+    ------
+    PluginError
+        The module or the attribute is not there.
+    """
+    module, _, attribute = import_string.partition(":")
+    try:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except ImportError as error:
+        missing = getattr(error, "name", None) or module
+        raise PluginError(
+            f"Cannot import {import_string}: {_brief(error)}", hint=f"Is the package of {missing!r} installed?"
+        ) from error
+    except AttributeError as error:
+        raise PluginError(f"Cannot import {import_string}: {module} has no {attribute!r}.") from error
+
+
+@functools.cache
+def default_host() -> Host:
+    """Return the host of this process; plugins are looked for once."""
+    return Host()
