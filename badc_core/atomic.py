@@ -1,7 +1,7 @@
 """Writing whole files: a reader sees all of a file or none of it, whenever the writer is killed.
 
-A temporary name in the same folder, fsync, rename, fsync of the folder. Temporary names begin with ``.badc-tmp-`` and are
-as short as the id of the process allows, so that a long name does not become too long.
+A temporary name in the same folder, fsync, rename, fsync of the folder. Temporary names begin with ``.badc-tmp-`` and do
+not hold the final name, so that a long name does not become too long.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def _syncfs() -> Callable[[int], int] | None:
 def sync_files(handles: Iterable[int]) -> None:
     """Make the content of open files of one file system durable.
 
-    Many small files are synced by one ``syncfs(2)``, which costs a third of the processor time of an ``fsync`` each; Linux
-    5.8 and newer report its errors.
+    Many small files are synced by one ``syncfs(2)``, which costs a third of the processor time of an ``fsync`` each;
+    Linux 5.8 and newer report its errors.
     """
     handles = list(handles)
     syncfs = _syncfs() if len(handles) >= _SYNCFS_FROM else None
@@ -109,14 +109,14 @@ def sync_files(handles: Iterable[int]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Write a file whole.
+    r"""Write a file whole.
 
     Parameters
     ----------
     path
         The file to make or replace; its folder is made when missing.
     mode
-        ``w`` for text (UTF-8, ``\\n``, surrogate escapes for names that are no UTF-8), ``wb`` for bytes.
+        ``w`` for text (UTF-8, ``\n``, surrogate escapes for names that are no UTF-8), ``wb`` for bytes.
 
     Yields
     ------
@@ -140,6 +140,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         sync_folder(path.parent)
     except OSError as error:
         _forget(temporary)
+        if error.filename is not None and Path(error.filename) not in (path, temporary, path.parent):
+            raise  # it is about something that the block read, not about our file
         raise explain(error, path) from error
     except BaseException:
         _forget(temporary)

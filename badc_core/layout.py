@@ -7,6 +7,7 @@ have meaningless names.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,13 @@ __all__ = [
     "SEGMENTS_FOLDER",
     "STATE_FOLDER",
     "check_id",
+    "dataset_of_source",
     "dataset_root",
     "default_telemetry_log",
     "output_base",
     "relative_to_dataset",
     "result_path",
+    "source_candidates",
     "telemetry_slug",
 ]
 
@@ -43,6 +46,17 @@ def _dataset_of_folder(folder: Path) -> Path | None:
         if (candidate / ".datalad").exists():
             return candidate
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _dataset_of_folder_text(folder: str) -> str | None:
+    root = _dataset_of_folder(Path(folder).absolute())
+    return None if root is None else str(root)
+
+
+def dataset_of_source(source: str) -> str | None:
+    """Return the dataset that holds a source file, as text: for hot paths, where a folder is asked for many times."""
+    return _dataset_of_folder_text(os.path.dirname(source))  # noqa: PTH120 - hot path
 
 
 def dataset_root(path: Path) -> Path | None:
