@@ -192,7 +192,7 @@ class SegmentsWriter:
                 _write_all(handle, data)
                 os.fsync(handle)
             except OSError:
-                # Cut back to whole lines, so that what follows after a full disk was emptied is not glued to a torn one.
+                # Cut back to whole lines: what follows after a full disk was emptied must not be glued to a torn one.
                 with suppress(OSError):
                     os.ftruncate(handle, size)
                     os.lseek(handle, size, os.SEEK_SET)

@@ -202,8 +202,8 @@ def ignore(problem: Problem) -> None:
 def scan(folder: Path, on_problem: Callable[[Problem], None] = ignore) -> Iterator[StoredResult]:
     """Yield every committed result below a folder, in both layouts, each chunk of an output folder once.
 
-    Where a chunk has several results in one output folder, the latest run's counts; within one run, a finished result comes
-    before a failed one.
+    Where a chunk has several results in one output folder, the latest run's counts; within one run, a finished result
+    comes before a failed one.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def scan(folder: Path, on_problem: Callable[[Problem], None] = ignore) -> Iterat
 
 
 def _walk_bases(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[tuple[Path, bool]]:
-    """Yield every folder that may hold results, and whether it has segments; those below one with segments are its own."""
+    """Yield every folder that may hold results, and whether it has segments; what lies below such a one is its own."""
 
     def unreadable(error: OSError) -> None:
         on_problem(Problem(Path(error.filename), None, f"cannot be read: {error.strerror}"))

@@ -14,8 +14,8 @@ from badc_core.results import Problem, digest, ignore, read_result, read_segment
 __all__ = ["DoneIndex", "State"]
 
 State = Literal["missing", "done", "failed", "foreign", "unmarked", "damaged"]
-"""Of a chunk in a store. ``foreign``: a result of another runner, model, options or window. ``unmarked``: a result without
-fingerprint, as BADC 0.1 and other programs write. ``damaged``: something is there that cannot be read."""
+"""Of a chunk in a store. ``foreign``: a result of another runner, model, options or window. ``unmarked``: a result
+without fingerprint, as BADC 0.1 and other programs write. ``damaged``: something is there that cannot be read."""
 
 
 class DoneIndex:
@@ -100,8 +100,8 @@ class DoneIndex:
 def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[bytes, ...]:
     """Digests under which a result is found.
 
-    A result that knows its content (``sha256``) serves a chunk with the same digest or with none; one that does not know it
-    serves any. Most results need one digest only.
+    A result that knows its content (``sha256``) serves a chunk with the same digest or with none; one that does not
+    know it serves any. Most results need one digest only.
     """
     text = f"{name}\0{window.get('start_ms')}\0{window.get('end_ms')}\0{window.get('offset_ms')}\0"
     known = window.get("sha256")

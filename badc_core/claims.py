@@ -1,0 +1,225 @@
+"""One run at a time in an output folder: a lease that a file stands for.
+
+``<output>/.badc/claim.json`` is made exclusively (which holds on NFS, too), says who holds the folder, and is touched
+every few seconds. A claim whose holder is known to be dead, or that was not touched for a minute by the clock of the
+file system, is taken over. Who lost a claim that way finds out before the next commit, and stops: see
+:meth:`Claim.verify`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from badc_core.atomic import explain, temporary_name
+from badc_core.errors import HeldError
+from badc_core.layout import STATE_FOLDER
+
+__all__ = ["Claim", "claim"]
+
+STALE_AFTER_S = 60.0
+TOUCH_EVERY_S = 5.0
+
+
+def _whoami(run_id: str) -> dict[str, Any]:
+    def read(path: str) -> str:
+        try:
+            return Path(path).read_text().strip()
+        except OSError:
+            return ""
+
+    def link(path: str) -> str:
+        try:
+            return str(Path(path).readlink())
+        except OSError:
+            return ""
+
+    return {
+        "run_id": run_id,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        # A process number says nothing outside its boot and its namespace (containers).
+        "boot": read("/proc/sys/kernel/random/boot_id"),
+        "pid_namespace": link("/proc/self/ns/pid"),
+        "process_started": _process_started(os.getpid()),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        "token": secrets.token_hex(8),
+    }
+
+
+def _process_started(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot, or an empty text."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+class Claim:
+    """A held output folder.
+
+    Parameters
+    ----------
+    path
+        The claim file.
+    holder
+        What it says.
+    """
+
+    def __init__(self, path: Path, holder: dict[str, Any]) -> None:
+        self.path = path
+        self.holder = holder
+        self._inode = path.stat().st_ino
+        self._touched = time.monotonic()
+
+    def touch(self) -> None:
+        """Say that the holder lives; does nothing when it was said a moment ago."""
+        if time.monotonic() - self._touched >= TOUCH_EVERY_S:
+            self._touched = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def verify(self) -> None:
+        """Check that the folder is still ours; costs one ``stat``.
+
+        Raises
+        ------
+        HeldError
+            Another run took it over.
+        """
+        try:
+            if self.path.stat().st_ino == self._inode:
+                return
+            current = _read(self.path)
+        except OSError:
+            current = None
+        if current is None or current.get("token") != self.holder["token"]:
+            raise HeldError(
+                f"{self.path.parent.parent} was taken over by {_describe(current)}, because this run seemed dead.",
+                hint="Nothing is lost: what was committed stays, and the other run does the rest.",
+            )
+
+    def release(self) -> None:
+        """Give the folder back; harmless when it is ours no longer."""
+        with contextlib.suppress(OSError):
+            current = _read(self.path)
+            if current is not None and current.get("token") == self.holder["token"]:
+                self.path.unlink()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _describe(holder: dict[str, Any] | None) -> str:
+    if not holder:
+        return "another run"
+    return (
+        f"run {holder.get('run_id')} on {holder.get('host')} (process {holder.get('pid')}, since {holder.get('since')})"
+    )
+
+
+def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
+    """Whether the holder is known to be gone; only a process of the same boot and namespace can be known."""
+    same = ("host", "boot", "pid_namespace")
+    if not me["boot"] or any(holder.get(key) != me[key] for key in same):
+        return False
+    return _process_started(int(holder.get("pid") or 0)) != holder.get("process_started")
+
+
+def _age_s(path: Path) -> float:
+    """Return for how long a claim was not touched, by the file system's own clock."""
+    probe = path.parent / temporary_name()
+    probe.touch()
+    try:
+        return probe.stat().st_mtime - path.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def claim(base: Path, run_id: str, *, wait_s: float = 0.0) -> Claim:
+    """Claim an output folder.
+
+    Parameters
+    ----------
+    base
+        The output folder; made when missing.
+    run_id
+        Who wants it.
+    wait_s
+        How long to wait for another run to end.
+
+    Raises
+    ------
+    HeldError
+        Another run holds it; the message says which.
+    StoreError
+        The folder cannot be made or written.
+    """
+    path = base / STATE_FOLDER / "claim.json"
+    me = _whoami(run_id)
+    until = time.monotonic() + wait_s
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            if _take(path, me):
+                return Claim(path, me)
+            try:
+                holder = _read(path)
+                stale = (holder is not None and _is_dead(holder, me)) or _age_s(path) > STALE_AFTER_S
+            except FileNotFoundError:
+                continue
+            if stale:
+                _set_aside(path, holder)
+            elif time.monotonic() >= until:
+                raise HeldError(
+                    f"{base} is in use by {_describe(holder)}.",
+                    hint="Wait for it (--wait SECONDS), stop it, or choose another --output-dir.",
+                )
+            else:
+                time.sleep(0.2)
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def _take(path: Path, me: dict[str, Any]) -> bool:
+    """Make the claim file, whole and exclusively: written under another name, then linked."""
+    text = json.dumps(me, indent=2) + "\n"
+    temporary = path.parent / temporary_name()
+    temporary.write_text(text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: exclusive, though a reader may see it empty for a moment
+        with contextlib.suppress(FileExistsError), path.open("x") as file:
+            file.write(text)
+            return True
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _set_aside(path: Path, stale: dict[str, Any] | None) -> None:
+    """Move a stale claim away; of several who try, one succeeds, and all go on to compete for the name."""
+    aside = path.parent / f"stale-{temporary_name()[1:]}.json"
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        if stale is not None and (moved := _read(aside)) is not None and moved.get("token") != stale.get("token"):
+            # Somebody was quicker and holds it by now: give back the very file, so that its holder sees no change.
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            aside.unlink()

@@ -1,0 +1,163 @@
+"""Processes that can be ended for sure, with everything they started.
+
+A process gets a session of its own and a mark in its environment, which its descendants inherit: whoever left the
+session is found by the mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+__all__ = ["MARK", "Finished", "kill_marked", "marked_environment", "run_command", "tail"]
+
+MARK = "BADC_PROCESS_MARK"
+_KEEP_BYTES = 64 * 1024
+
+
+@frozen
+class Finished:
+    """How a command ended.
+
+    Parameters
+    ----------
+    returncode
+        Its exit status; negative: the signal that ended it.
+    stdout, stderr
+        The last 64 KiB of what it wrote.
+    timed_out
+        It was ended because it took too long.
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+
+def marked_environment(extra: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return a new mark, and this process's environment with it and `extra`."""
+    mark = secrets.token_hex(12)
+    return mark, {**os.environ, **extra, MARK: mark}
+
+
+def kill_marked(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End a process that was started with a session of its own and a mark, and all its descendants."""
+    for _ in range(20):  # a descendant may start another while we look
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        left = _find_marked(mark)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not left:
+            break
+        time.sleep(0.01)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+
+
+def _find_marked(mark: str) -> list[int]:
+    """Return the living processes with the mark; on systems without /proc, none: the session has to do."""
+    if not sys.platform.startswith("linux"):
+        return []
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if wanted not in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                continue
+            if Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.append(int(name))
+    return found
+
+
+def tail(text: str | bytes, length: int = 500) -> str:
+    """Return the last characters of what a process wrote."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return text[-length:]
+
+
+class _Drain(threading.Thread):
+    """Reads a pipe to its end and keeps the last of it, so that a talkative process neither blocks nor fills memory."""
+
+    def __init__(self, pipe: int) -> None:
+        super().__init__(daemon=True)
+        self._pipe = os.dup(pipe)  # its own, because a descendant may hold the other end for longer than we wait
+        self._kept = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        while block := os.read(self._pipe, 1 << 16):
+            self._kept += block
+            del self._kept[:-_KEEP_BYTES]
+        os.close(self._pipe)
+
+    def text(self) -> str:
+        self.join(1.0)
+        return bytes(self._kept).decode("utf-8", "replace")
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Finished:
+    """Run a command to its end, or to its limit.
+
+    Parameters
+    ----------
+    argv
+        Program and arguments; no shell.
+    timeout_s
+        After so long it is killed, with all its descendants.
+    env
+        Added to the environment.
+    cwd
+        Where it runs.
+
+    Raises
+    ------
+    OSError
+        It cannot be started.
+    """
+    mark, environment = marked_environment(env or {})
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=cwd,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    timed_out = False
+    with process.stdout as stdout, process.stderr as stderr:
+        out, err = _Drain(stdout.fileno()), _Drain(stderr.fileno())
+        try:
+            returncode = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            kill_marked(process, mark)
+            returncode = -signal.SIGKILL
+        except BaseException:
+            kill_marked(process, mark)
+            raise
+        return Finished(returncode, out.text(), err.text(), timed_out)
