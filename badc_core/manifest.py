@@ -1,0 +1,470 @@
+"""Manifests: which chunks are to be analysed, one CSV row each; streamed in and out.
+
+The format is described in ``docs/reference/formats/manifest.md``. A manifest may hold millions of rows, so nothing
+here keeps more than one of them. Beside a manifest, ``<stem>.recordings.csv`` tells who, where and when, one row per
+recording.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import difflib
+import functools
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from badc_core.atomic import replacing
+from badc_core.errors import ManifestError
+from badc_core.layout import check_id, source_candidates
+from badc_core.model import Chunk, Recording
+
+__all__ = [
+    "COLUMNS",
+    "DRY_RUN",
+    "RECORDING_COLUMNS",
+    "TODO_HASH",
+    "is_recordings_file",
+    "read",
+    "read_recordings",
+    "recordings_path",
+    "resolve_source",
+    "write",
+    "write_recordings",
+]
+
+COLUMNS = (
+    "recording_id",
+    "chunk_id",
+    "source_path",
+    "start_ms",
+    "end_ms",
+    "overlap_ms",
+    "sha256",
+    "notes",
+    "offset_ms",
+)
+"""Of a manifest, in the order in which they are written. All but the last are BADC 0.1's."""
+
+RECORDING_COLUMNS = (
+    "recording_id",
+    "path",
+    "sample_rate_hz",
+    "channels",
+    "duration_ms",
+    "started_at",
+    "study_area",
+    "site",
+    "device",
+    "latitude",
+    "longitude",
+)
+"""Of the file of recordings: the fields of :class:`~badc_core.model.Recording`."""
+
+TODO_HASH = "TODO_HASH"
+"""In column ``sha256``: not computed. A chunk's ``sha256=None`` is written so, and so is read an empty field."""
+
+DRY_RUN = "DRY_RUN"
+"""In column ``sha256``: the chunk file was not written. Kept in memory as (the beginning of) the chunk's notes."""
+
+_NEW_IN_0_2 = 1
+_REQUIRED = 3
+_OLD_COLUMNS = COLUMNS[:-_NEW_IN_0_2]
+_TAIL = len(_OLD_COLUMNS) - _REQUIRED
+_MOST_PIECES = 64
+_CACHED_PATHS = 1024
+_SUFFIX = ".recordings.csv"
+
+
+# ---------------------------------------------------------------------------------------------- chunks
+
+
+def read(path: Path) -> Iterator[Chunk]:
+    """Yield the chunks of a manifest in the order of its rows.
+
+    Columns go by their names in the header; unknown ones are ignored, and only the first three of :data:`COLUMNS` must
+    be there. A number that is empty or cannot be read becomes ``None``, except `offset_ms`, where that would mean
+    another piece of the file. The file is opened at the first ``next``. Whether ids occur twice is not looked at here.
+
+    Parameters
+    ----------
+    path
+        The manifest: CSV, UTF-8 with or without a byte-order mark.
+
+    Raises
+    ------
+    ManifestError
+        With the path and the line: no such file, no such column, a row with too few or too many fields that cannot be
+        put right, an id that cannot name a file, a slice without a length.
+    """
+    table = _Table(path, COLUMNS, _REQUIRED, mend=_mended)
+    paths: dict[str, Path] = {}
+    last_id = None
+    for recording_id, chunk_id, source, start, end, overlap, digest, notes, offset in table:
+        try:
+            if recording_id != last_id:
+                last_id = check_id(recording_id, "recording_id")
+            check_id(chunk_id, "chunk_id")
+        except ManifestError as error:
+            raise table.error(error.message, hint=error.hint) from None
+        source_path = paths.get(source)
+        if source_path is None:
+            if len(paths) >= _CACHED_PATHS:
+                paths.clear()
+            source_path = paths[source] = _source(source, table)
+        start_ms = _whole(start)
+        end_ms = _whole(end)
+        yield Chunk(
+            chunk_id,
+            last_id,  # one string for all rows of a recording: a list of a million chunks then takes half the memory
+            source_path,
+            start_ms,
+            end_ms,
+            _whole(overlap),
+            _offset(offset, start_ms, end_ms, table) if offset else None,
+            *_digest_and_notes(digest, notes),
+        )
+
+
+def write(path: Path, chunks: Iterable[Chunk]) -> int:
+    """Write a manifest whole, and return the number of its rows.
+
+    Nothing appears at `path` before the last chunk was taken. Fields are quoted only where CSV (RFC 4180) needs it.
+
+    Parameters
+    ----------
+    path
+        The manifest to make or replace.
+    chunks
+        In order of work; taken one by one.
+
+    Raises
+    ------
+    ManifestError
+        An id cannot name a file.
+    StoreError
+        The system refused.
+    """
+    count = 0
+    last_id = None
+    with _writing(path) as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for chunk in chunks:
+            if chunk.recording_id != last_id:
+                last_id = check_id(chunk.recording_id, "recording_id")
+            check_id(chunk.chunk_id, "chunk_id")
+            file.write(_row(chunk))
+            count += 1
+    return count
+
+
+def resolve_source(source: Path, manifest: Path) -> Path:
+    """Return the file that a manifest's `source_path` means.
+
+    An absolute path is taken as it is, without a look at the disk. A relative one counts from the working folder, the
+    manifest's dataset or the manifest's folder. Where only one of these places has the folder, it is that one; where
+    several have it, the first that has the file. Where nothing is found it is the first place, for the message.
+    Folders are looked for once per process, so a million chunk files do not cost a million questions.
+
+    Parameters
+    ----------
+    source
+        As read from the manifest.
+    manifest
+        Where it was read from.
+    """
+    if source.is_absolute():
+        return source
+    folders = _places(source.parent, manifest, os.getcwd())  # noqa: PTH109 - a text is the cheaper key
+    if not folders:
+        folders = _places.__wrapped__(source.parent, manifest, "")  # may have been made since
+    if len(folders) == 1:
+        return folders[0] / source.name
+    for folder in folders:
+        if os.path.lexists(folder / source.name):
+            return folder / source.name
+    return next(source_candidates(source, manifest))
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(folder: Path, manifest: Path, working_folder: str) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if place.is_dir()))
+
+
+def _source(text: str, table: _Table) -> Path:
+    if not text or "\0" in text:
+        raise table.error(f"source_path {text!r} names no file.")
+    return Path(text)
+
+
+def _whole(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        number = _number(text)
+        return None if number is None else int(number)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _offset(text: str, start_ms: int | None, end_ms: int | None, table: _Table) -> int | None:
+    offset_ms = _whole(text.strip())
+    if offset_ms is None and not text.strip():
+        return None
+    if offset_ms is None or offset_ms < 0:
+        raise table.error(
+            f"offset_ms {text!r} is no place in a file.", hint="It is a number of milliseconds from 0 on."
+        )
+    if start_ms is None or end_ms is None or end_ms <= start_ms:
+        raise table.error(
+            "the row is a slice (it has an offset_ms), but start_ms and end_ms do not tell its length.",
+            hint="Give both, end_ms the greater one; or leave offset_ms empty to analyse the whole file.",
+        )
+    return offset_ms
+
+
+def _digest_and_notes(digest: str, notes: str) -> tuple[str | None, str | None]:
+    if not digest or digest == TODO_HASH:
+        return None, notes or None
+    if digest == DRY_RUN:
+        return None, f"{DRY_RUN}; {notes}" if notes else DRY_RUN
+    return digest.lower(), notes or None
+
+
+def _row(chunk: Chunk) -> str:
+    digest = chunk.sha256
+    notes = chunk.notes or ""
+    if digest is None:
+        digest = TODO_HASH
+        if notes.startswith(DRY_RUN) and (notes == DRY_RUN or notes.startswith(f"{DRY_RUN}; ")):
+            digest, notes = DRY_RUN, notes[len(DRY_RUN) + 2 :]
+    return (
+        f"{_field(chunk.recording_id)},{_field(chunk.chunk_id)},{_field(str(chunk.source_path))},"
+        f"{_cell(chunk.start_ms)},{_cell(chunk.end_ms)},{_cell(chunk.overlap_ms)},"
+        f"{_field(digest)},{_field(notes)},{_cell(chunk.offset_ms)}\n"
+    )
+
+
+def _mended(row: list[str], header: list[str]) -> list[str] | None:
+    """Put together a row of BADC 0.1, which never quoted, whose names or folders hold commas.
+
+    The last five fields hold no commas. What stands before them is split in the one way that makes sense: the file is
+    named after the chunk, or the chunk after the recording and its file. No way or several ways: ``None``.
+    """
+    if tuple(header) != _OLD_COLUMNS or not len(_OLD_COLUMNS) < len(row) <= _MOST_PIECES:
+        return None
+    pieces, tail = row[:-_TAIL], row[-_TAIL:]
+    start, end = tail[:2]
+    found = []
+    for first in range(1, len(pieces) - 1):
+        for second in range(first + 1, len(pieces)):
+            recording_id = ",".join(pieces[:first])
+            chunk_id = ",".join(pieces[first:second])
+            source = ",".join(pieces[second:])
+            stem = Path(source).stem
+            of_recording = chunk_id in (f"{recording_id}_{start}_{end}", f"{recording_id}_chunk_{start}_{end}")
+            if "/" not in recording_id + chunk_id and (stem == chunk_id or (of_recording and stem == recording_id)):
+                found.append([recording_id, chunk_id, source, *tail])
+    return found[0] if len(found) == 1 else None
+
+
+# ------------------------------------------------------------------------------------------ recordings
+
+
+def recordings_path(manifest: Path) -> Path:
+    """Return the file that tells who, where and when: ``<stem>.recordings.csv`` beside the manifest."""
+    return manifest.with_name(manifest.stem + _SUFFIX)
+
+
+def is_recordings_file(path: Path) -> bool:
+    """Whether a file is named like one of :func:`recordings_path`: it ends in ``.csv``, but is no manifest."""
+    return path.name.endswith(_SUFFIX)
+
+
+def write_recordings(manifest_path: Path, recordings: Iterable[Recording]) -> Path:
+    """Write the recordings of a manifest beside it, whole, and return the file.
+
+    Raises
+    ------
+    ManifestError
+        An id cannot name a file.
+    StoreError
+        The system refused.
+    """
+    target = recordings_path(manifest_path)
+    with _writing(target) as file:
+        file.write(",".join(RECORDING_COLUMNS) + "\n")
+        for recording in recordings:
+            check_id(recording.recording_id, "recording_id")
+            values: list[Any] = [getattr(recording, name) for name in RECORDING_COLUMNS]
+            values[RECORDING_COLUMNS.index("started_at")] = recording.started_at and recording.started_at.isoformat()
+            file.write(",".join("" if value is None else _field(str(value)) for value in values) + "\n")
+    return target
+
+
+def read_recordings(manifest_path: Path) -> dict[str, Recording]:
+    """Return the recordings of a manifest by their ids; empty when it has no file of recordings.
+
+    Parameters
+    ----------
+    manifest_path
+        The manifest, not the file beside it.
+
+    Raises
+    ------
+    ManifestError
+        With the path and the line: a column is missing, an id occurs twice, a time that is none.
+    """
+    path = recordings_path(manifest_path)
+    if not os.path.lexists(path):
+        return {}
+    table = _Table(path, RECORDING_COLUMNS, 2)
+    found: dict[str, Recording] = {}
+    for row in table:
+        recording = _recording(dict(zip(RECORDING_COLUMNS, row, strict=True)), table)
+        if recording.recording_id in found:
+            raise table.error(f"recording_id {recording.recording_id!r} occurs twice.")
+        found[recording.recording_id] = recording
+    return found
+
+
+def _recording(row: dict[str, str], table: _Table) -> Recording:
+    from badc_core.serde import parse_start_time
+
+    try:
+        recording_id = check_id(row["recording_id"], "recording_id")
+        started_at = parse_start_time(row["started_at"].strip()) if row["started_at"].strip() else None
+    except ManifestError as error:
+        raise table.error(error.message, hint=error.hint) from None
+    except ValueError:
+        raise table.error(
+            f"started_at {row['started_at']!r} is no time.", hint="Write 2026-01-31T08:15:02, with +00:00 for UTC."
+        ) from None
+    return Recording(
+        recording_id=recording_id,
+        path=Path(row["path"]),
+        sample_rate_hz=_whole(row["sample_rate_hz"]),
+        channels=_whole(row["channels"]),
+        duration_ms=_whole(row["duration_ms"]),
+        started_at=started_at,
+        study_area=row["study_area"] or None,
+        site=row["site"] or None,
+        device=row["device"] or None,
+        latitude=_number(row["latitude"]),
+        longitude=_number(row["longitude"]),
+    )
+
+
+# ------------------------------------------------------------------------------------------------- CSV
+
+_special = re.compile(r'[",\r\n]').search
+
+
+def _field(text: str) -> str:
+    # csv.writer before Python 3.13 leaves a lone \r unquoted, which every reader takes for the end of the line.
+    return '"' + text.replace('"', '""') + '"' if _special(text) else text
+
+
+def _cell(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Any]:
+    try:
+        with replacing(path) as file:
+            yield file
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"Cannot write {path}: {error.object!r} is not text.") from None
+
+
+class _Table:
+    """The rows of a CSV file, as tuples in the order of `columns`; a column that is not there is empty.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns, required
+        Names of the columns, of which the first `required` must be there.
+    mend
+        Puts a row with a wrong number of fields right, or gives ``None``.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], required: int, mend: Any = None) -> None:
+        self._path = path
+        self._columns = columns
+        self._required = required
+        self._mend = mend
+        self._row: list[str] = []
+        self._reader: Any = None
+
+    def error(self, message: str, *, hint: str | None = None) -> ManifestError:
+        """Make an error that names the file and the line on which the row in hand begins."""
+        line = self._reader.line_num - sum(len(re.findall("\r\n|\r|\n", field)) for field in self._row)
+        return ManifestError(f"{self._path}, line {line}: {message}", hint=hint)
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        try:
+            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+                yield from self._rows(file)
+        except csv.Error as error:
+            self._row = []
+            raise self.error(f"this is no CSV: {error}.", hint="Is a quotation mark missing?") from None
+        except FileNotFoundError:
+            raise ManifestError(f"There is no manifest {self._path}.") from None
+        except OSError as error:
+            raise ManifestError(f"Cannot read {self._path}: {error.strerror or error}.") from error
+
+    def _rows(self, file: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        self._reader = reader = csv.reader(file, strict=True)
+        header = self._header(next(reader, None))
+        width = len(header)
+        # A column that is not there points behind the row's end, where an empty field is put.
+        pick = itemgetter(*[header.index(name) if name in header else width for name in self._columns])
+        for row in reader:
+            self._row = row
+            if not (row and row[0]) and not "".join(row).strip():
+                continue  # blank lines, and the rows of commas that spreadsheets leave behind
+            if len(row) != width:
+                mended = self._mend(row, header) if self._mend is not None else None
+                if mended is None:
+                    raise self._misfit(len(row), width)
+                row = mended
+            row.append("")
+            yield pick(row)
+
+    def _header(self, row: list[str] | None) -> list[str]:
+        if row is None:
+            raise ManifestError(f"{self._path} is empty.", hint="The first line names the columns.")
+        header = [name.strip() for name in row]
+        for name in self._columns[: self._required]:
+            if name not in header:
+                close = difflib.get_close_matches(name, header, n=1)
+                hint = f"Is it the column {close[0]!r}? " if close else ""
+                hint += f"The first line must name: {', '.join(self._columns[: self._required])}."
+                raise ManifestError(f"{self._path}, line 1: there is no column {name!r}.", hint=hint)
+        for name in self._columns:
+            if header.count(name) > 1:
+                raise ManifestError(f"{self._path}, line 1: the column {name!r} occurs twice.")
+        return header
+
+    def _misfit(self, fields: int, width: int) -> ManifestError:
+        if fields < width:
+            hint = "Was the file cut off here? Make it anew, or complete the row."
+        else:
+            hint = 'Put fields that hold a comma between quotation marks: "a,b".'
+        return self.error(f"the row has {fields} fields, the first line {width}.", hint=hint)
