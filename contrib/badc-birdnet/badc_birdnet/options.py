@@ -1,0 +1,60 @@
+"""What ``-o key=value`` can say to the runner ``birdnet``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from badc_core.config import option
+
+__all__ = ["BirdnetOptions"]
+
+
+def _within(low: float, high: float, *, below: bool = False) -> Any:
+    """Return a validator for ``low <= value <= high``, or ``< high``."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high or (below and value == high):
+            upper = f"below {high:g}" if below else f"at most {high:g}"
+            raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g} and {upper}")
+
+    return validate
+
+
+@attrs.frozen
+class BirdnetOptions:
+    """Options of the runner.
+
+    Parameters
+    ----------
+    min_confidence
+        Detections below it are dropped.
+    sensitivity
+        As in BirdNET: 1 leaves scores as the model gives them, more lifts weak ones, less lowers them.
+    overlap_s
+        How many seconds of a window the next one hears again.
+    model
+        Another ``.tflite`` file with BirdNET's input: 3 s of sound at 48 kHz.
+    labels
+        Another list of labels, one ``Scientific name_Common name`` a line, in the order of the model's outputs.
+    threads
+        Threads of one worker; 0: two, or one on a machine with a single core.
+    windows
+        How many windows are computed at once.
+    """
+
+    min_confidence: float = option(0.25, help="drop detections below this score, 0 to 1", validator=_within(0.0, 1.0))
+    sensitivity: float = option(
+        1.0, help="above 1 lifts weak scores, below 1 lowers them, 0.5 to 1.5", validator=_within(0.5, 1.5)
+    )
+    overlap_s: float = option(
+        0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
+    )
+    model: Path | None = option(None, help="another .tflite file with BirdNET's input")  # noqa: RUF009
+    labels: Path | None = option(None, help="another list of labels, in another language for instance")  # noqa: RUF009
+    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
+    windows: int = option(
+        4, help="windows computed at once; 20 MB each", affects_results=False, validator=_within(1, 256)
+    )
