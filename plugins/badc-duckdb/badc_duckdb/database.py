@@ -1,0 +1,114 @@
+"""The DuckDB exporter: the detections as a table, and three summaries as views."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import duckdb
+
+from badc_core import atomic
+from badc_core.config import option
+from badc_core.specs import ExportBatch
+from badc_duckdb.columns import IS_DETECTION, as_table, sql_columns
+
+__all__ = ["VIEWS", "DatabaseExporter", "DatabaseOptions", "open_database"]
+
+VIEWS: Mapping[str, str] = {
+    "label_summary": f"""
+        SELECT label, coalesce(label_name, '') AS label_name, count(*) AS detections, avg(confidence) AS avg_confidence
+        FROM detections WHERE {IS_DETECTION}
+        GROUP BY ALL ORDER BY detections DESC, label, label_name""",
+    "recording_summary": f"""
+        SELECT recording_id, count(*) AS detections, avg(confidence) AS avg_confidence
+        FROM detections WHERE {IS_DETECTION}
+        GROUP BY ALL ORDER BY detections DESC, recording_id""",
+    "timeline_summary": f"""
+        SELECT CAST(coalesce(chunk_start_ms, 0) // {{bucket_ms}} AS BIGINT) AS bucket_index,
+               min(coalesce(chunk_start_ms, 0)) AS bucket_start_ms,
+               count(*) AS detections, avg(confidence) AS avg_confidence
+        FROM detections WHERE {IS_DETECTION}
+        GROUP BY bucket_index ORDER BY bucket_start_ms""",
+}
+"""Name and SQL of the views; placeholder rows are not counted, averages are over detections."""
+
+
+@attrs.frozen
+class DatabaseOptions:
+    """Options of the exporter ``duckdb``, from the table ``[export.duckdb]``."""
+
+    bucket_minutes: int = option(60, help="Width of the buckets of timeline_summary", validator=attrs.validators.ge(1))
+
+
+class DatabaseExporter:
+    """Writes the detections table as a DuckDB database.
+
+    Parameters
+    ----------
+    target
+        The file to make; replaced as a whole.
+    bucket_minutes
+        Width of the buckets of ``timeline_summary``.
+    """
+
+    def __init__(self, target: Path, bucket_minutes: int = 60) -> None:
+        self._target = target
+        self._temporary = target.parent / atomic.temporary_name()
+        self._bucket_ms = int(bucket_minutes) * 60_000
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = duckdb.connect(str(self._temporary), config={"threads": 1})
+            self._connection.execute(f"CREATE TABLE detections ({sql_columns()})")
+        except OSError as error:
+            raise atomic.explain(error, target) from error
+
+    def write(self, batch: ExportBatch) -> None:
+        """Append rows."""
+        assert self._connection is not None
+        self._connection.register("incoming", as_table(batch))
+        self._connection.execute("INSERT INTO detections SELECT * FROM incoming")
+        self._connection.unregister("incoming")
+
+    def checkpoint(self) -> None:
+        """Put the rows on disk."""
+        assert self._connection is not None
+        self._connection.execute("CHECKPOINT")
+
+    def close(self, summary: Mapping[str, Any] | None) -> None:
+        """Make the views and put the database in its place, or forget it."""
+        if self._connection is None:
+            return
+        if summary is None:
+            self._forget()
+            return
+        for name, query in VIEWS.items():
+            self._connection.execute(f"CREATE VIEW {name} AS {query.format(bucket_ms=self._bucket_ms)}")
+        self._connection.execute("CHECKPOINT")
+        self._connection.close()
+        self._connection = None
+        try:
+            with self._temporary.open("rb") as file:
+                atomic.sync_files([file.fileno()])
+            self._temporary.replace(self._target)
+            atomic.sync_folder(self._target.parent)
+        except OSError as error:
+            self._forget()
+            raise atomic.explain(error, self._target) from error
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = None
+        for leftover in (self._temporary, self._temporary.with_name(self._temporary.name + ".wal")):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+
+def open_database(target: Path, options: DatabaseOptions | None = None) -> DatabaseExporter:
+    """Open the exporter ``duckdb``."""
+    return DatabaseExporter(target, (options or DatabaseOptions()).bucket_minutes)

@@ -1,0 +1,116 @@
+"""Counting detections in a Parquet file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from badc_core.errors import BadcError, UsageError
+from badc_duckdb.columns import IS_DETECTION
+from badc_duckdb.csv_file import csv_text
+from badc_duckdb.pending import PendingFile
+
+__all__ = ["GROUPS", "summarize", "write_summary"]
+
+GROUPS = (
+    "label",
+    "label_code",
+    "label_name",
+    "recording_id",
+    "chunk_id",
+    "study_area",
+    "site",
+    "runner",
+    "model_version",
+    "status",
+    "source_path",
+    "dataset_root",
+)
+"""Columns that can be counted by. Only these names ever reach SQL."""
+
+
+def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
+    """Count detections by groups.
+
+    Parameters
+    ----------
+    parquet
+        The detections table, ours or BADC 0.1's.
+    group_by
+        Some of :data:`GROUPS`, in the order wanted.
+
+    Returns
+    -------
+    pyarrow.Table
+        The groups' columns, ``detections`` and ``avg_confidence``; most detections first, then by name.
+
+    Raises
+    ------
+    UsageError
+        A column that cannot be counted by, or is given twice.
+    BadcError
+        The file is no such table, or lacks a column.
+    """
+    _check(group_by)
+    # The file system's names are no patterns, and threads would add up averages in any order.
+    pattern = re.sub(r"([\[*?])", r"[\1]", str(parquet))
+    with duckdb.connect(config={"threads": 1}) as connection:
+        try:
+            source = connection.sql("SELECT * FROM read_parquet($1, hive_partitioning = false)", params=[pattern])
+        except duckdb.Error as error:
+            raise BadcError(
+                f"{parquet} cannot be read as Parquet: {_first_line(error)}",
+                hint="Make it anew with `badc infer aggregate --parquet`.",
+            ) from error
+        _check_columns(parquet, source.columns, group_by)
+        names = ", ".join(group_by)
+        query = f"""
+            SELECT {names}, count(*) AS detections, avg(confidence) AS avg_confidence
+            FROM source WHERE {IS_DETECTION} GROUP BY {names}
+            ORDER BY detections DESC, {", ".join(f"{name} NULLS LAST" for name in group_by)}"""
+        try:
+            return source.query("source", query).to_arrow_table()
+        except duckdb.Error as error:
+            raise BadcError(f"{parquet} cannot be read: {_first_line(error)}") from error
+
+
+def _check(group_by: Sequence[str]) -> None:
+    if not group_by:
+        raise UsageError("--group-by names no column.", hint=f"Choose from: {', '.join(GROUPS)}.")
+    for name in group_by:
+        if name not in GROUPS:
+            close = difflib.get_close_matches(name, GROUPS, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise UsageError(f"Cannot group by {name!r}.", hint=f"{hint}Choose from: {', '.join(GROUPS)}.")
+        if group_by.count(name) > 1:
+            raise UsageError(f"--group-by names {name!r} twice.")
+
+
+def _check_columns(parquet: Path, present: Sequence[str], group_by: Sequence[str]) -> None:
+    needed = [*group_by, "label", "timestamp_ms", "end_ms", "confidence"]
+    missing = sorted({name for name in needed if name not in present})
+    if missing:
+        raise BadcError(
+            f"{parquet} has no column {', '.join(missing)}.",
+            hint="It is another table, or of BADC 0.1; make it anew with `badc infer aggregate --parquet`.",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def write_summary(table: pa.Table, output: Path) -> None:
+    """Write groups as CSV, whole."""
+    pending = PendingFile(output)
+    try:
+        pending.write((",".join(table.column_names) + "\n").encode())
+        pending.write(csv_text(table))
+        pending.commit()
+    finally:
+        pending.discard()
