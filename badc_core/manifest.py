@@ -7,19 +7,14 @@ recording.
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import difflib
 import functools
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from badc_core.atomic import replacing
+from badc_core.csvfile import Table, field, writing
 from badc_core.errors import ManifestError
 from badc_core.layout import check_id, source_candidates
 from badc_core.model import Chunk, Recording
@@ -102,7 +97,7 @@ def read(path: Path) -> Iterator[Chunk]:
         With the path and the line: no such file, no such column, a row with too few or too many fields that cannot be
         put right, an id that cannot name a file, a slice without a length.
     """
-    table = _Table(path, COLUMNS, _REQUIRED, mend=_mended)
+    table = Table(path, COLUMNS, _REQUIRED, mend=_mended)
     paths: dict[str, Path] = {}
     last_id = None
     for recording_id, chunk_id, source, start, end, overlap, digest, notes, offset in table:
@@ -152,8 +147,7 @@ def write(path: Path, chunks: Iterable[Chunk]) -> int:
     """
     count = 0
     last_id = None
-    with _writing(path) as file:
-        file.write(",".join(COLUMNS) + "\n")
+    with writing(path, COLUMNS) as file:
         for chunk in chunks:
             if chunk.recording_id != last_id:
                 last_id = check_id(chunk.recording_id, "recording_id")
@@ -196,7 +190,7 @@ def _places(folder: Path, manifest: Path, working_folder: str) -> tuple[Path, ..
     return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if place.is_dir()))
 
 
-def _source(text: str, table: _Table) -> Path:
+def _source(text: str, table: Table) -> Path:
     if not text or "\0" in text:
         raise table.error(f"source_path {text!r} names no file.")
     return Path(text)
@@ -220,7 +214,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _offset(text: str, start_ms: int | None, end_ms: int | None, table: _Table) -> int | None:
+def _offset(text: str, start_ms: int | None, end_ms: int | None, table: Table) -> int | None:
     offset_ms = _whole(text.strip())
     if offset_ms is None and not text.strip():
         return None
@@ -244,6 +238,10 @@ def _digest_and_notes(digest: str, notes: str) -> tuple[str | None, str | None]:
     return digest.lower(), notes or None
 
 
+def _cell(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
 def _row(chunk: Chunk) -> str:
     digest = chunk.sha256
     notes = chunk.notes or ""
@@ -252,9 +250,9 @@ def _row(chunk: Chunk) -> str:
         if notes.startswith(DRY_RUN) and (notes == DRY_RUN or notes.startswith(f"{DRY_RUN}; ")):
             digest, notes = DRY_RUN, notes[len(DRY_RUN) + 2 :]
     return (
-        f"{_field(chunk.recording_id)},{_field(chunk.chunk_id)},{_field(str(chunk.source_path))},"
+        f"{field(chunk.recording_id)},{field(chunk.chunk_id)},{field(str(chunk.source_path))},"
         f"{_cell(chunk.start_ms)},{_cell(chunk.end_ms)},{_cell(chunk.overlap_ms)},"
-        f"{_field(digest)},{_field(notes)},{_cell(chunk.offset_ms)}\n"
+        f"{field(digest)},{field(notes)},{_cell(chunk.offset_ms)}\n"
     )
 
 
@@ -305,13 +303,12 @@ def write_recordings(manifest_path: Path, recordings: Iterable[Recording]) -> Pa
         The system refused.
     """
     target = recordings_path(manifest_path)
-    with _writing(target) as file:
-        file.write(",".join(RECORDING_COLUMNS) + "\n")
+    with writing(target, RECORDING_COLUMNS) as file:
         for recording in recordings:
             check_id(recording.recording_id, "recording_id")
             values: list[Any] = [getattr(recording, name) for name in RECORDING_COLUMNS]
             values[RECORDING_COLUMNS.index("started_at")] = recording.started_at and recording.started_at.isoformat()
-            file.write(",".join("" if value is None else _field(str(value)) for value in values) + "\n")
+            file.write(",".join("" if value is None else field(str(value)) for value in values) + "\n")
     return target
 
 
@@ -331,7 +328,7 @@ def read_recordings(manifest_path: Path) -> dict[str, Recording]:
     path = recordings_path(manifest_path)
     if not os.path.lexists(path):
         return {}
-    table = _Table(path, RECORDING_COLUMNS, 2)
+    table = Table(path, RECORDING_COLUMNS, 2)
     found: dict[str, Recording] = {}
     for row in table:
         recording = _recording(dict(zip(RECORDING_COLUMNS, row, strict=True)), table)
@@ -341,7 +338,7 @@ def read_recordings(manifest_path: Path) -> dict[str, Recording]:
     return found
 
 
-def _recording(row: dict[str, str], table: _Table) -> Recording:
+def _recording(row: dict[str, str], table: Table) -> Recording:
     from badc_core.serde import parse_start_time
 
     try:
@@ -366,105 +363,3 @@ def _recording(row: dict[str, str], table: _Table) -> Recording:
         latitude=_number(row["latitude"]),
         longitude=_number(row["longitude"]),
     )
-
-
-# ------------------------------------------------------------------------------------------------- CSV
-
-_special = re.compile(r'[",\r\n]').search
-
-
-def _field(text: str) -> str:
-    # csv.writer before Python 3.13 leaves a lone \r unquoted, which every reader takes for the end of the line.
-    return '"' + text.replace('"', '""') + '"' if _special(text) else text
-
-
-def _cell(number: int | None) -> str:
-    return "" if number is None else str(number)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[Any]:
-    try:
-        with replacing(path) as file:
-            yield file
-    except UnicodeEncodeError as error:
-        raise ManifestError(f"Cannot write {path}: {error.object!r} is not text.") from None
-
-
-class _Table:
-    """The rows of a CSV file, as tuples in the order of `columns`; a column that is not there is empty.
-
-    Parameters
-    ----------
-    path
-        The file.
-    columns, required
-        Names of the columns, of which the first `required` must be there.
-    mend
-        Puts a row with a wrong number of fields right, or gives ``None``.
-    """
-
-    def __init__(self, path: Path, columns: tuple[str, ...], required: int, mend: Any = None) -> None:
-        self._path = path
-        self._columns = columns
-        self._required = required
-        self._mend = mend
-        self._row: list[str] = []
-        self._reader: Any = None
-
-    def error(self, message: str, *, hint: str | None = None) -> ManifestError:
-        """Make an error that names the file and the line on which the row in hand begins."""
-        line = self._reader.line_num - sum(len(re.findall("\r\n|\r|\n", field)) for field in self._row)
-        return ManifestError(f"{self._path}, line {line}: {message}", hint=hint)
-
-    def __iter__(self) -> Iterator[tuple[str, ...]]:
-        try:
-            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                yield from self._rows(file)
-        except csv.Error as error:
-            self._row = []
-            raise self.error(f"this is no CSV: {error}.", hint="Is a quotation mark missing?") from None
-        except FileNotFoundError:
-            raise ManifestError(f"There is no manifest {self._path}.") from None
-        except OSError as error:
-            raise ManifestError(f"Cannot read {self._path}: {error.strerror or error}.") from error
-
-    def _rows(self, file: Iterable[str]) -> Iterator[tuple[str, ...]]:
-        self._reader = reader = csv.reader(file, strict=True)
-        header = self._header(next(reader, None))
-        width = len(header)
-        # A column that is not there points behind the row's end, where an empty field is put.
-        pick = itemgetter(*[header.index(name) if name in header else width for name in self._columns])
-        for row in reader:
-            self._row = row
-            if not (row and row[0]) and not "".join(row).strip():
-                continue  # blank lines, and the rows of commas that spreadsheets leave behind
-            if len(row) != width:
-                mended = self._mend(row, header) if self._mend is not None else None
-                if mended is None:
-                    raise self._misfit(len(row), width)
-                row = mended
-            row.append("")
-            yield pick(row)
-
-    def _header(self, row: list[str] | None) -> list[str]:
-        if row is None:
-            raise ManifestError(f"{self._path} is empty.", hint="The first line names the columns.")
-        header = [name.strip() for name in row]
-        for name in self._columns[: self._required]:
-            if name not in header:
-                close = difflib.get_close_matches(name, header, n=1)
-                hint = f"Is it the column {close[0]!r}? " if close else ""
-                hint += f"The first line must name: {', '.join(self._columns[: self._required])}."
-                raise ManifestError(f"{self._path}, line 1: there is no column {name!r}.", hint=hint)
-        for name in self._columns:
-            if header.count(name) > 1:
-                raise ManifestError(f"{self._path}, line 1: the column {name!r} occurs twice.")
-        return header
-
-    def _misfit(self, fields: int, width: int) -> ManifestError:
-        if fields < width:
-            hint = "Was the file cut off here? Make it anew, or complete the row."
-        else:
-            hint = 'Put fields that hold a comma between quotation marks: "a,b".'
-        return self.error(f"the row has {fields} fields, the first line {width}.", hint=hint)
