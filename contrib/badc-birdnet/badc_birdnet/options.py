@@ -1,4 +1,7 @@
-"""What ``-o key=value`` can say to the runner ``birdnet``."""
+"""What ``-o key=value`` can say to the runner ``birdnet``.
+
+`model` and `labels` change results, but their paths do not: what lies there is in the digest of the weights.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,10 @@ class BirdnetOptions:
     overlap_s: float = option(
         0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
     )
-    model: Path | None = option(None, help="another .tflite file with BirdNET's input")  # noqa: RUF009
-    labels: Path | None = option(None, help="another list of labels, in another language for instance")  # noqa: RUF009
+    model: Path | None = option(None, help="another .tflite file with BirdNET's input", affects_results=False)  # noqa: RUF009
+    labels: Path | None = option(  # noqa: RUF009
+        None, help="another list of labels, in another language for instance", affects_results=False
+    )
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
     windows: int = option(
         4, help="windows computed at once; 20 MB each", affects_results=False, validator=_within(1, 256)

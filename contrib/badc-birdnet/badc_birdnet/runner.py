@@ -137,7 +137,7 @@ class BirdnetRunner:
         Raises
         ------
         RunnerError
-            The runner is closed, or the model gave something else than numbers.
+            The runner is closed, a signal has no samples, or the model gave something else than numbers.
         """
         found: list[list[Detection]] = [[] for _ in batch]
         places = [
@@ -187,11 +187,13 @@ class BirdnetRunner:
                 start_ms=frames_to_ms(start),
                 end_ms=end_ms,
                 label=common,
+                label_code=scientific,  # BirdNET has no short codes; this one is the same in every language
                 label_name=common,
                 confidence=round(float(row[output]), _DECIMALS),
-                extra={"scientific_name": scientific},
             )
 
 
 def _frames(signal: Signal) -> int:
-    return 0 if signal.samples is None else len(signal.samples)
+    if signal.samples is None:
+        raise RunnerError(f"BirdNET was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
+    return len(signal.samples)

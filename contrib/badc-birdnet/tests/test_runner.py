@@ -31,10 +31,9 @@ def test_yellowthroat_scores_like_birdnet_analyzer(birdnet, hear, yellowthroat):
 
 
 def test_names_of_a_detection(birdnet, hear, yellowthroat):
-    """BirdNET has no short codes: the label is the common name, the scientific one comes along."""
+    """BirdNET has no short codes: people read the common name, and the scientific one is the code."""
     (heard,) = birdnet.predict([hear(yellowthroat)])
-    assert (heard[0].label_code, heard[0].label_name) == (None, "Common Yellowthroat")
-    assert heard[0].extra == {"scientific_name": "Geothlypis trichas"}
+    assert (heard[0].label_code, heard[0].label_name) == ("Geothlypis trichas", "Common Yellowthroat")
     assert json.loads(json.dumps(heard[0].confidence)) == heard[0].confidence  # a Python float
     assert heard[0].label in birdnet.info.labels
     assert len(birdnet.info.labels) == 6522
