@@ -76,6 +76,8 @@ class RunnerError(BadcError):
     ----------
     message
         What happened.
+    hint
+        The next step.
     retry
         Whether another attempt can help. ``False`` for answers that break the contract: the same input gives
         the same nonsense.

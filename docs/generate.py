@@ -15,7 +15,7 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ from badc_core import errors, hookspecs, model, specs
 from badc_core.host import KINDS, Host, Kind, default_host
 
 __all__ = [
+    "MAKERS",
     "Described",
     "cli_page",
     "described_commands",
     "exit_codes_page",
     "hooks_page",
     "local_distributions",
-    "pages",
 ]
 
 DOCS = Path(__file__).resolve().parent
@@ -323,31 +323,31 @@ def exit_codes_page() -> str:
 # -------------------------------------------------------------------------------------------------- all
 
 
-def pages(host: Host | None = None) -> dict[Path, str]:
-    """Return the text of every generated page, by path below ``docs/``."""
-    return {
-        Path("reference/cli.md"): cli_page(host),
-        Path("reference/exit-codes.md"): exit_codes_page(),
-        Path("reference/hooks.md"): hooks_page(host),
-    }
+MAKERS: Mapping[str, Callable[[], str]] = {
+    "reference/cli.md": cli_page,
+    "reference/exit-codes.md": exit_codes_page,
+    "reference/hooks.md": hooks_page,
+}
+"""How each generated page is made, by its path below ``docs/``."""
 
 
 def main() -> int:
-    """Write all pages; say which changed."""
+    """Write all pages that can be made, say which changed, and return 1 when one cannot be made."""
     from badc_core.atomic import write_text
 
-    try:
-        made = pages()
-    except errors.BadcError as error:
-        print(f"The reference cannot be made: {error}", file=sys.stderr)
-        return 1
-    for name, text in made.items():
+    status = 0
+    for name, make in MAKERS.items():
+        try:
+            text = make()
+        except errors.BadcError as error:
+            print(f"docs/{name} cannot be made: {error}", file=sys.stderr)
+            status = 1
+            continue
         target = DOCS / name
         if not target.exists() or target.read_text("utf-8") != text:
-            target.parent.mkdir(parents=True, exist_ok=True)
             write_text(target, text)
             print(f"wrote docs/{name}")
-    return 0
+    return status
 
 
 if __name__ == "__main__":
