@@ -259,14 +259,16 @@ def _row(chunk: Chunk) -> str:
 def _mended(row: list[str], header: list[str]) -> list[str] | None:
     """Put together a row of BADC 0.1, which never quoted, whose names or folders hold commas.
 
-    The last five fields hold no commas. What stands before them is split in the one way that makes sense: the file is
-    named after the chunk, or the chunk after the recording and its file. No way or several ways: ``None``.
+    The last five fields hold no commas. What stands before them is split in the one way that makes sense: the chunk is
+    named after the recording, and the file after either; failing that, the file is named after the chunk. No way or
+    several ways: ``None``.
     """
     if tuple(header) != _OLD_COLUMNS or not len(_OLD_COLUMNS) < len(row) <= _MOST_PIECES:
         return None
     pieces, tail = row[:-_TAIL], row[-_TAIL:]
     start, end = tail[:2]
-    found = []
+    surely: list[list[str]] = []
+    perhaps: list[list[str]] = []
     for first in range(1, len(pieces) - 1):
         for second in range(first + 1, len(pieces)):
             recording_id = ",".join(pieces[:first])
@@ -274,8 +276,11 @@ def _mended(row: list[str], header: list[str]) -> list[str] | None:
             source = ",".join(pieces[second:])
             stem = Path(source).stem
             of_recording = chunk_id in (f"{recording_id}_{start}_{end}", f"{recording_id}_chunk_{start}_{end}")
-            if "/" not in recording_id + chunk_id and (stem == chunk_id or (of_recording and stem == recording_id)):
-                found.append([recording_id, chunk_id, source, *tail])
+            if of_recording and stem in (recording_id, chunk_id):
+                surely.append([recording_id, chunk_id, source, *tail])
+            elif stem == chunk_id and "/" not in recording_id + chunk_id:
+                perhaps.append([recording_id, chunk_id, source, *tail])
+    found = surely or perhaps
     return found[0] if len(found) == 1 else None
 
 
