@@ -54,7 +54,7 @@ def _plain(value: Any) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Return `value` as JSON on one line; a name that is no UTF-8 is escaped, and :func:`loads` returns it as it was."""
+    """Return `value` as JSON on one line; names that are no UTF-8 are escaped, for :func:`loads` to bring back."""
     try:
         return orjson.dumps(value, _plain, _OPTIONS)
     except orjson.JSONEncodeError:
@@ -88,6 +88,8 @@ def to_line(event: Event) -> bytes:
         text = details.get(key)
         if isinstance(text, str) and len(text) > OUTPUT_LIMIT:
             details = {**details, key: text[-OUTPUT_LIMIT:]}
+    if details.get("gpu_metrics", details) is None:
+        details = {**details, "gpu_metrics": {"before": None, "after": None}}
     device = event.device
     on_gpu = device.kind == "gpu"
     return (

@@ -22,9 +22,9 @@ FLUSH_BYTES = 1 << 16
 class JsonlSink:
     """Appends a line for each event.
 
-    The file is opened once. Lines are handed to the system in whole writes, so a killed process loses at most the lines of
-    the last second, and one torn line at most is left by a machine that fails. A log that ends in a torn line gets a line
-    end first, so that the first new line stays readable.
+    The file is opened once. Lines are handed to the system in whole writes, so a killed process loses at most the lines
+    of the last second, and one torn line at most is left by a machine that fails. A log that ends in a torn line gets a
+    line end first, so that the first new line stays readable.
 
     Parameters
     ----------

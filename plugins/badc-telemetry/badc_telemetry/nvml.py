@@ -35,9 +35,9 @@ class _Slot:
 class NvmlSampler:
     """Lists and measures the GPUs that this process may use.
 
-    A device is a GPU, or a MIG slice of one. Its index is its place in ``CUDA_VISIBLE_DEVICES``, as for CUDA. Several MIG
-    slices are several devices here although one process can use only the first it sees: each worker's own process is
-    given one.
+    A device is a GPU, or a MIG slice of one. Its index is its place in ``CUDA_VISIBLE_DEVICES``, as for CUDA. Several
+    MIG slices are several devices here although one process can use only the first it sees: each worker's own process
+    is given one.
 
     Parameters
     ----------

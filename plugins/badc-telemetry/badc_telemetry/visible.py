@@ -1,8 +1,9 @@
 """What ``CUDA_VISIBLE_DEVICES`` means: a pure function of its text and of the devices there are.
 
-The rules are those of the CUDA driver (CUDA Programming Guide, "CUDA Environment Variables"): the list ends at the first
-entry that names no device; a device named twice leaves none; the kind of the first entry (number, ``GPU-…``, ``MIG-…``)
-is the kind of all; an identifier may be cut short while it is unambiguous; of a number only its leading digits count.
+The rules are those of the CUDA driver (CUDA Programming Guide, "CUDA Environment Variables"): the list ends at the
+first entry that names no device; a device named twice leaves none; the kind of the first entry (number, ``GPU-…``,
+``MIG-…``) is the kind of all; an identifier may be cut short while it is unambiguous; of a number only its leading
+digits count.
 """
 
 from __future__ import annotations
