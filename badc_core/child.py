@@ -109,6 +109,8 @@ def _answer(prediction: Prediction) -> dict[str, Any]:
         "status": prediction.status,
         "model_version": prediction.model_version,
         "extra": dict(prediction.extra),
+        "runner": prediction.runner,
+        "output": prediction.output,
     }
 
 

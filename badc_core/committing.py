@@ -122,7 +122,7 @@ class FilesWriter:
         committed = []
         try:
             for (temporary, final), (_, result) in zip(written, results, strict=True):
-                duplicate = os.path.exists(final) and _is_done(Path(final), result)  # noqa: PTH110 - hot path
+                duplicate = os.path.exists(final) and _is_done(Path(final), result, self._run_id)  # noqa: PTH110 - hot path
                 if duplicate:
                     os.unlink(temporary)  # noqa: PTH108 - hot path
                 else:
@@ -139,8 +139,8 @@ class FilesWriter:
         """Do nothing: no file stays open."""
 
 
-def _is_done(path: Path, result: ChunkResult) -> bool:
-    """Whether the result in `path` is a finished one for the same work."""
+def _is_done(path: Path, result: ChunkResult, run_id: str) -> bool:
+    """Whether a twin of this run's worker finished the same work already; the first result counts."""
     try:
         entry = load_json(path.read_bytes())
     except (OSError, ValueError):
@@ -149,6 +149,7 @@ def _is_done(path: Path, result: ChunkResult) -> bool:
         isinstance(entry, dict)
         and entry.get("status") != "failed"
         and entry.get("fingerprint") == result.fingerprint
+        and entry.get("meta", {}).get("run") == run_id
         and same_window(entry, result.chunk)
     )
 

@@ -138,7 +138,12 @@ class RemoteRunner:
             raise _error(f"The runner {self._name!r} failed", answer)
         return [
             Prediction(
-                [Detection(**found) for found in one["detections"]], one["status"], one["model_version"], one["extra"]
+                [Detection(**found) for found in one["detections"]],
+                one["status"],
+                one["model_version"],
+                one["extra"],
+                one["runner"],
+                one["output"],
             )
             for one in answer["answers"]
         ]

@@ -214,12 +214,18 @@ class Prediction:
         Overrides the runner's, where the answer itself names it.
     extra
         Further keys for the result's JSON (``hawkears_output``, …); the fixed keys cannot be overridden.
+    runner
+        Overrides the runner's name in the result, where the answer itself names who made it.
+    output
+        The last of what a process wrote while it answered, for telemetry only.
     """
 
     detections: Sequence[Detection] = ()
     status: Status | None = None
     model_version: str | None = None
     extra: Mapping[str, Any] = _EMPTY
+    runner: str | None = None
+    output: str = ""
 
 
 @frozen(eq=False)

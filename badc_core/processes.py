@@ -19,7 +19,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MARK", "Finished", "kill_marked", "marked_environment", "run_command", "tail"]
+__all__ = ["MARK", "Finished", "kill_all_marked", "kill_marked", "marked_environment", "run_command", "tail"]
 
 MARK = "BADC_PROCESS_MARK"
 _KEEP_BYTES = 64 * 1024
@@ -47,7 +47,7 @@ class Finished:
 
 def marked_environment(extra: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Return a new mark, and this process's environment with it and `extra`."""
-    mark = secrets.token_hex(12)
+    mark = f"{os.getpid()}-{secrets.token_hex(12)}"
     return mark, {**os.environ, **extra, MARK: mark}
 
 
@@ -67,17 +67,24 @@ def kill_marked(process: subprocess.Popen[bytes], mark: str) -> None:
         process.wait(10)
 
 
+def kill_all_marked() -> None:
+    """End everything that this process started with a mark, whatever became of it since."""
+    for pid in _find_marked(f"{os.getpid()}-"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _find_marked(mark: str) -> list[int]:
-    """Return the living processes with the mark; on systems without /proc, none: the session has to do."""
+    """Return the living processes whose mark begins so; on systems without /proc, none: the session has to do."""
     if not sys.platform.startswith("linux"):
         return []
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"\0{MARK}={mark}".encode()
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if wanted not in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+            if wanted not in b"\0" + Path(f"/proc/{name}/environ").read_bytes():
                 continue
             if Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
                 found.append(int(name))

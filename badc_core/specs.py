@@ -50,6 +50,7 @@ __all__ = [
     "Spec",
     "Submission",
     "WorkerContext",
+    "WorkerReport",
 ]
 
 _EMPTY: Mapping[str, Any] = {}
@@ -218,7 +219,7 @@ class RunnerSpec(Spec):
         Import string of ``check() -> Readiness`` for ``badc doctor``; ``None``: ready once installed.
     isolation
         ``thread``: instances can work side by side in one process. ``process``: it must own its process (CUDA, a
-        fragile or printing library); it then gets a child process, whose interpreter an option named ``python`` chooses.
+        fragile or printing library); it then gets a child, whose interpreter an option named ``python`` chooses.
     results_version
         Raised by the author when the same model gives other results than before; part of the fingerprint.
     notice
@@ -276,6 +277,27 @@ class Submission:
 
 
 @frozen
+class WorkerReport:
+    """Where a worker's time went.
+
+    Parameters
+    ----------
+    worker
+        Its label.
+    opening_s, predicting_s, waiting_s
+        Wall time spent in opening the runner, in `predict`, and waiting for samples.
+    chunks
+        How many chunks it settled.
+    """
+
+    worker: str
+    opening_s: float = 0.0
+    predicting_s: float = 0.0
+    waiting_s: float = 0.0
+    chunks: int = 0
+
+
+@frozen
 class Run:
     """One run as a scheduler sees it; it knows nothing of audio or models.
 
@@ -291,6 +313,10 @@ class Run:
         Takes events from workers of this process; any thread.
     latest
         The last measurement of a device, by index.
+    verify
+        Called before every commit; raises :class:`~badc_core.errors.HeldError` when another run took the folder over.
+    report
+        Takes what a worker of this process says at its end.
     stop
         Set when the run was asked to end: take no further shard.
     """
@@ -300,6 +326,8 @@ class Run:
     devices: tuple[Device, ...]
     emit: Callable[[Event], None] = field(default=lambda event: None, eq=False)
     latest: Callable[[int], Measurement | None] = field(default=lambda index: None, eq=False)
+    verify: Callable[[], None] = field(default=lambda: None, eq=False)
+    report: Callable[[WorkerReport], None] = field(default=lambda report: None, eq=False)
     stop: threading.Event = field(factory=threading.Event, eq=False)
 
 
@@ -515,15 +543,15 @@ class SignalFile(Protocol):
     def read(self, start_frame: int, frames: int, /) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return float32 of shape ``(n, channels)`` from `start_frame` on.
 
-        ``n < frames`` where the file ends early or is damaged: what can be read up to there is returned. Does not read what
-        lies before `start_frame`.
+        ``n < frames`` where the file ends early or is damaged: what can be read up to there is returned. Does not read
+        what lies before `start_frame`.
         """
 
     def hints(self) -> RecordingHints:
         """Return what the file's own metadata says."""
 
     def export(self, start_frame: int, frames: int, target: Path, /) -> int:
-        """Write a slice as a file of its own and return the frames written; samples unchanged where the format allows."""
+        """Write a slice as a file of its own, samples unchanged where the format allows; return the frames written."""
 
     def close(self) -> None:
         """Close the file. Idempotent."""

@@ -1,0 +1,270 @@
+"""``badc infer run`` and ``badc infer run-config``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from badc_core import layout
+from badc_core.config import Settings, pairs
+from badc_core.engine import RunRequest
+from badc_core.errors import ExitCode, UsageError
+
+PATH = click.Path(path_type=Path)
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the options of a run on a command."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
+
+
+_RUN_OPTIONS = (
+    click.option("--runner", metavar="NAME", help="The model; `badc plugins` lists them.  [default: stub]"),
+    click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the runner."),
+    click.option("--output-dir", type=PATH, default=layout.DEFAULT_OUTPUT, show_default=True, help="Where results go."),
+    click.option(
+        "--layout",
+        "result_layout",
+        type=click.Choice(["files", "segments"]),
+        default="files",
+        show_default=True,
+        help="One JSON file per chunk, or one file per worker (for millions of chunks).",
+    ),
+    click.option("--max-gpus", type=click.IntRange(0), help="Use at most so many GPUs.  [default: all]"),
+    click.option(
+        "--cpu-workers", type=click.IntRange(0), default=0, show_default=True, help="CPU workers, besides the GPUs."
+    ),
+    click.option(
+        "--max-retries", type=click.IntRange(0), default=2, show_default=True, help="Attempts after the first."
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Longest time for a chunk; a command or child process that takes longer is ended.",
+    ),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first chunk that fails for good."),
+    click.option("--scheduler", default="local", show_default=True, help="Where to run."),
+    click.option("-s", "scheduler_options", multiple=True, metavar="KEY=VALUE", help="An option of the scheduler."),
+    click.option("--telemetry", multiple=True, metavar="NAME[=TARGET]", help="A further destination of telemetry."),
+    click.option("--telemetry-log", type=PATH, help="The telemetry log.  [default: beside the dataset]"),
+    click.option(
+        "--resume/--no-resume", default=True, show_default=True, help="Do only what is missing, or everything anew."
+    ),
+    click.option(
+        "--resume-summary",
+        type=PATH,
+        help="Summary of an earlier run, to count results without a fingerprint (BADC 0.1) as done.",
+    ),
+    click.option("--replace", is_flag=True, help="Make results of another runner, model or options anew."),
+    click.option(
+        "--wait",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait so long for another run that holds the folder.",
+    ),
+    click.option("--runner-cmd", help="A program to run per chunk; --input and --output are added."),
+    click.option(
+        "--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."
+    ),
+    click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
+    click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
+    click.option("--show-config", is_flag=True, help="Say where each value came from; run nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+
+
+@click.command()
+@click.argument("manifest", type=PATH)
+@_options
+@click.pass_context
+def run(ctx: click.Context, manifest: Path, **given: Any) -> int:
+    """Analyse every chunk of MANIFEST that has no result yet.
+
+    Running the same command again does only what is missing.
+    """
+    settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
+    return _run(ctx, manifest, settings, given)
+
+
+def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str, Any]) -> int:
+    if given["show_config"]:
+        return _show_config(ctx)
+    request = _request(manifest, settings, given)
+    if given["print_datalad_run"]:
+        from badc_core.provenance import datalad_run_command
+
+        click.echo(datalad_run_command(request, given["hawkears_args"]))
+        return ExitCode.OK
+    if given["dry_run"]:
+        return _dry_run(request, as_json=given["as_json"])
+    return execute(request, as_json=given["as_json"], quiet=given["quiet"])
+
+
+def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRequest:
+    runner, options = _choose_runner(settings, given)
+    return RunRequest(
+        manifest=manifest,
+        runner=runner,
+        options=options,
+        output_dir=given["output_dir"],
+        layout=given["result_layout"],
+        max_gpus=given["max_gpus"],
+        cpu_workers=given["cpu_workers"],
+        max_retries=given["max_retries"],
+        timeout_s=given["timeout"],
+        fail_fast=given["fail_fast"],
+        scheduler=given["scheduler"],
+        scheduler_options={
+            **settings.table("scheduler", given["scheduler"]),
+            **pairs(given["scheduler_options"], "-s"),
+        },
+        telemetry=tuple(given["telemetry"]),
+        telemetry_log=given["telemetry_log"],
+        resume=given["resume"],
+        resume_summary=given["resume_summary"],
+        replace=given["replace"],
+        wait_s=given["wait"],
+        settings=settings,
+    )
+
+
+def _choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the runner's name and options, from the four ways to name one."""
+    named = {
+        "--runner": given["runner"],
+        "--runner-cmd": "command" if given["runner_cmd"] else None,
+        "--use-hawkears/--stub-runner": {True: "hawkears", False: "stub", None: None}[given["use_hawkears"]],
+    }
+    chosen = {flag: name for flag, name in named.items() if name is not None}
+    if len(set(chosen.values())) > 1:
+        raise UsageError(f"{' and '.join(chosen)} name different runners.", hint="Give one of them.")
+    runner = next(iter(chosen.values()), "stub")
+    if runner == "hawkears":
+        _need_hawkears()
+    elif given["hawkears_args"]:
+        raise UsageError("--hawkears-arg goes with --use-hawkears.", hint="Options of other runners: -o key=value.")
+    options = {**settings.table("runner", runner), **pairs(given["options"])}
+    if given["runner_cmd"]:
+        options["command"] = given["runner_cmd"]
+    if given["hawkears_args"]:
+        options["args"] = list(given["hawkears_args"])
+    return runner, options
+
+
+def _need_hawkears() -> None:
+    from badc_core.errors import PluginError
+    from badc_core.host import default_host
+    from badc_core.specs import RunnerSpec
+
+    if all(spec.name != "hawkears" for spec in default_host().all(RunnerSpec)):
+        raise PluginError(
+            "The HawkEars runner is not installed.",
+            hint="It comes with the plugin badc-hawkears: pip install badc-hawkears. `badc plugins` lists what is here.",
+        )
+
+
+def _show_config(ctx: click.Context) -> int:
+    for name in sorted(ctx.params):
+        if name in ("show_config", "manifest"):
+            continue
+        source = ctx.get_parameter_source(name)
+        words = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": "TOML", "DEFAULT": "default"}
+        where = words.get(source.name, source.name.lower()) if source is not None else "default"
+        click.echo(f"{name} = {ctx.params[name]!s}  ({where})")
+    return ExitCode.OK
+
+
+def _dry_run(request: RunRequest, *, as_json: bool) -> int:
+    from badc_core.engine import preview
+
+    found = preview(request)
+    plan, planned = found.plan, found.planned
+    if as_json:
+        _print_json(
+            {
+                "total": planned.total,
+                "done": planned.done,
+                "chunks": plan.chunks,
+                "audio_ms": plan.audio_ms,
+                "shards": plan.shards,
+                "workers": list(found.devices),
+                "runner": plan.runner,
+                "options": dict(plan.options),
+                "fingerprint": plan.fingerprint,
+                "output": [str(base) for base in plan.bases],
+                "files": dict(found.files),
+            }
+        )
+        return ExitCode.OK
+    model = f" ({plan.identity.model} {plan.identity.version})" if plan.identity.version else ""
+    click.echo(f"Runner       {plan.runner}{model}, fingerprint {plan.fingerprint}")
+    click.echo(f"Manifest     {request.manifest}: {planned.total} chunks, {planned.done} done")
+    click.echo(f"To do        {plan.chunks} chunks, {plan.audio_ms / 3_600_000:.2f} h, in {plan.shards} shards")
+    click.echo(f"Workers      {', '.join(found.devices)} ({request.scheduler})")
+    for base in plan.bases:
+        click.echo(f"Results      {base} (layout {plan.layout})")
+    for name, text in found.files.items():
+        click.echo(f"--- {name}\n{text}")
+    return ExitCode.OK
+
+
+def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) -> int:
+    """Run, show progress, print how it ended, and return the exit status."""
+    from badc_core.cli.outcome import outcome_json, outcome_text
+    from badc_core.cli.progress import ProgressLine
+    from badc_core.engine import run as run_engine
+
+    with ProgressLine(quiet=quiet) as progress:
+        summary = run_engine(request, progress)
+    if as_json:
+        _print_json(outcome_json(summary))
+    else:
+        click.echo(outcome_text(summary))
+    return summary.exit_code
+
+
+def _print_json(entry: dict[str, Any]) -> None:
+    from badc_core.results import dump_json
+
+    click.echo(dump_json(entry, indent=True).decode())
+
+
+# ------------------------------------------------------------------------------------------- run-config
+
+
+@click.command("run-config")
+@click.argument("file", type=PATH)
+@click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
+@click.pass_context
+def run_config(ctx: click.Context, file: Path, print_datalad_run: bool, dry_run: bool, as_json: bool) -> int:
+    """Analyse the manifest that FILE (TOML) names, with the options it gives."""
+    from badc_core.config import load_settings
+    from badc_core.run_config import read_run_config
+
+    given = {parameter.name: parameter.get_default(ctx) for parameter in run.params if parameter.name != "manifest"}
+    given = {name: () if value is None and _repeats(name) else value for name, value in given.items()}
+    manifest, values = read_run_config(load_settings(file))
+    given.update(values, print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
+    settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
+    return _run(ctx, manifest, settings, given)
+
+
+def _repeats(name: str | None) -> bool:
+    return any(parameter.name == name and getattr(parameter, "multiple", False) for parameter in run.params)
+
+
+def hawkears_arguments(extra: str | list[str]) -> tuple[str, ...]:
+    """Return arguments given as one text or as a list."""
+    return tuple(shlex.split(extra)) if isinstance(extra, str) else tuple(map(str, extra))

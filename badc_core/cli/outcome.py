@@ -1,0 +1,90 @@
+"""How a run ended, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from badc_core.cli.progress import duration
+from badc_core.engine import RunSummary
+
+__all__ = ["outcome_json", "outcome_text"]
+
+
+def outcome_json(summary: RunSummary) -> dict[str, Any]:
+    """Return the outcome as JSON values."""
+    plan, counts, planned = summary.plan, summary.counts, summary.planned
+    return {
+        "run_id": plan.run_id,
+        "exit_code": int(summary.exit_code),
+        "total": planned.total,
+        "done_before": planned.done,
+        "done": counts.chunks,
+        "failed": counts.failures,
+        "audio_ms": counts.audio_ms,
+        "elapsed_s": round(summary.elapsed_s, 3),
+        "runner": plan.runner,
+        "model_version": plan.identity.version,
+        "fingerprint": plan.fingerprint,
+        "output": [str(base) for base in plan.bases],
+        "run_folder": str(summary.folder),
+        "telemetry_log": str(summary.telemetry_log),
+        "summary": str(summary.summary_path),
+        "workers": {
+            name: {
+                "jobs": one.jobs,
+                "success": one.success,
+                "failure": one.failure,
+                "retries": one.retries,
+                "failed_retries": one.failed_retries,
+            }
+            for name, one in counts.workers.items()
+        },
+        "waiting_s": {report.worker: round(report.waiting_s, 3) for report in summary.reports},
+        "predicting_s": {report.worker: round(report.predicting_s, 3) for report in summary.reports},
+        "problems": list(summary.problems),
+    }
+
+
+def outcome_text(summary: RunSummary) -> str:
+    """Return the outcome in a few lines: the per-worker table, and where everything lies."""
+    plan, counts, planned = summary.plan, summary.counts, summary.planned
+    lines = []
+    if not plan.chunks:
+        lines.append(f"Nothing to do: all {planned.total} chunks are done.")
+    else:
+        speed = f", {counts.audio_ms / 1000 / summary.elapsed_s:,.1f} audio-seconds per second" if counts.audio_ms else ""
+        lines.append(f"{counts.chunks} chunks in {duration(summary.elapsed_s)}{speed}.")
+        if planned.done:
+            lines.append(f"{planned.done} of {planned.total} were done before.")
+        lines += ["", *_worker_table(summary)]
+    if counts.failures:
+        lines += ["", f"{counts.failures} chunks failed; their results say why, and running the same command tries again."]
+    for text, number in (
+        ("had a damaged result and were done again", planned.damaged),
+        ("had failed before and were tried again", planned.failed_before),
+        ("were called done by the summary but have no result; they were done again", planned.unconfirmed),
+        ("of another runner, model or options were made anew", planned.replaced),
+        ("are named twice by the manifest and were done once", planned.repeated),
+    ):
+        if number:
+            lines.append(f"{number} chunks {text}.")
+    for sink, number in summary.dropped.items():
+        if number:
+            lines.append(f"The telemetry sink {sink} was too slow for {number} events, which it did not get.")
+    lines += ["", *(f"Results    {base}" for base in plan.bases)]
+    lines += [f"Telemetry  {summary.telemetry_log}", f"Summary    {summary.summary_path}"]
+    lines.append(f"Run        {summary.folder}")
+    return "\n".join(lines)
+
+
+def _worker_table(summary: RunSummary) -> list[str]:
+    heads = ("worker", "jobs", "failures", "retries", "failed attempts", "waiting for samples")
+    waits = {report.worker: report for report in summary.reports}
+    rows = [heads]
+    for name, one in summary.counts.workers.items():
+        report = waits.get(name)
+        wait = "-" if report is None else f"{report.waiting_s:.1f} s"
+        row = (name, one.jobs, one.failure, one.retries, one.failed_retries, wait)
+        rows.append(tuple(map(str, row)))  # type: ignore[arg-type]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

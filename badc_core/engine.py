@@ -1,0 +1,561 @@
+"""One run, from manifest to summary: plan, place, watch, account.
+
+Nothing here knows what a recording is made of or which model listens. The engine freezes a plan, hands its shards to a
+scheduler, watches the scheduler's states, and believes only committed results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import platform
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from badc_core import __version__, layout
+from badc_core.atomic import write_bytes
+from badc_core.claims import Claim, claim
+from badc_core.config import Settings, fill, result_options
+from badc_core.devices import open_samplers, worker_slots
+from badc_core.errors import ExitCode, Interrupted, RunnerError
+from badc_core.host import Host, default_host, load_object
+from badc_core.log import get_logger
+from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
+from badc_core.planning import Counted, TaskSource, first_source
+from badc_core.recordings import rules_from
+from badc_core.results import Layout, dump_json
+from badc_core.serde import unstructure
+from badc_core.specs import (
+    Run,
+    RunnerIdentity,
+    RunnerSpec,
+    Scheduler,
+    SchedulerSpec,
+    Sink,
+    SinkContext,
+    SinkSpec,
+    Submission,
+    WorkerReport,
+)
+from badc_core.summary import SummaryWriter, read_done
+from badc_core.telemetry import Counts, Hub
+
+__all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
+
+_log = get_logger("engine")
+GRACE_S = 30.0
+_SHARDS_PER_WORKER = 8
+
+
+@frozen
+class RunRequest:
+    """What the user asks for.
+
+    Parameters
+    ----------
+    manifest
+        The chunks.
+    runner, options
+        Name of the runner; its options as texts or TOML values.
+    output_dir
+        Where results go; the default means: the dataset of each chunk, else here.
+    layout
+        ``files`` or ``segments``.
+    max_gpus, cpu_workers
+        Worker slots; see :func:`badc_core.devices.worker_slots`.
+    max_retries
+        Attempts after the first.
+    timeout_s
+        Limit per chunk, for runners in processes.
+    fail_fast
+        Stop at the first chunk that fails for good.
+    scheduler, scheduler_options
+        Where to run.
+    telemetry
+        Sinks besides the log: ``NAME`` or ``NAME=target``.
+    telemetry_log
+        The log; ``None``: its default place.
+    resume
+        Do only what is missing; otherwise everything anew.
+    resume_summary
+        Summary of an earlier run, whose word is taken for results that carry no fingerprint.
+    replace
+        Do chunks again whose result is of another runner, model or options.
+    wait_s
+        How long to wait for another run that holds the folder.
+    settings
+        From TOML.
+    """
+
+    manifest: Path
+    runner: str = "stub"
+    options: Mapping[str, Any] = field(factory=dict)
+    output_dir: Path = layout.DEFAULT_OUTPUT
+    layout: Layout = "files"
+    max_gpus: int | None = None
+    cpu_workers: int = 0
+    max_retries: int = 2
+    timeout_s: float | None = None
+    fail_fast: bool = False
+    scheduler: str = "local"
+    scheduler_options: Mapping[str, Any] = field(factory=dict)
+    telemetry: tuple[str, ...] = ()
+    telemetry_log: Path | None = None
+    resume: bool = True
+    resume_summary: Path | None = None
+    replace: bool = False
+    wait_s: float = 0.0
+    settings: Settings = field(factory=Settings)
+
+
+@frozen
+class Progress:
+    """Where a run stands.
+
+    Parameters
+    ----------
+    total, done_before
+        Chunks in the manifest, and finished before this run.
+    counts
+        What this run did so far.
+    audio_ms
+        Length of all that this run has to do.
+    elapsed_s
+        Since the first shard was handed over.
+    stopping
+        It was asked to stop.
+    """
+
+    total: int
+    done_before: int
+    counts: Counts
+    audio_ms: int
+    elapsed_s: float
+    stopping: bool = False
+
+
+@frozen
+class RunSummary:
+    """How a run ended.
+
+    Parameters
+    ----------
+    plan
+        What was to be done.
+    folder
+        The run folder.
+    counts
+        What was done, per worker.
+    planned
+        What planning met.
+    reports
+        Where the workers' time went.
+    telemetry_log, summary_path
+        Where the log and the summary lie.
+    elapsed_s
+        Wall time, planning included.
+    exit_code
+        :attr:`~badc_core.errors.ExitCode.OK` or ``SOME_FAILED``.
+    problems
+        Stored results that could not be read, in words.
+    dropped
+        Events that a telemetry sink was too slow for, by sink.
+    """
+
+    plan: Plan
+    folder: Path
+    counts: Counts
+    planned: Counted
+    reports: tuple[WorkerReport, ...]
+    telemetry_log: Path
+    summary_path: Path
+    elapsed_s: float
+    exit_code: ExitCode
+    problems: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(factory=dict)
+
+
+@frozen
+class Preview:
+    """What a run would do, for ``--dry-run``.
+
+    Parameters
+    ----------
+    plan
+        As it would be.
+    planned
+        What planning met.
+    devices
+        Labels of the worker slots.
+    files
+        What the scheduler would write: name to text.
+    """
+
+    plan: Plan
+    planned: Counted
+    devices: tuple[str, ...]
+    files: Mapping[str, str]
+
+
+@frozen
+class _Prepared:
+    """All that is known before planning."""
+
+    request: RunRequest
+    spec: RunnerSpec
+    options: Any
+    identity: RunnerIdentity
+    fingerprint: str
+    run_id: str
+    source: Path
+    versions: Mapping[str, str]
+
+
+def _prepare(request: RunRequest, host: Host) -> _Prepared:
+    provided = host.find_provided(RunnerSpec, request.runner)
+    spec = provided.spec
+    assert isinstance(spec, RunnerSpec)
+    cls = None if spec.options is None else load_object(spec.options)
+    options = fill(cls, request.options, f"runner {spec.name!r}")
+    if spec.identify is None:
+        identity = RunnerIdentity(spec.name)
+    else:
+        identity = load_object(spec.identify)(options)
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return _Prepared(
+        request=request,
+        spec=spec,
+        options=options,
+        identity=identity,
+        fingerprint=fingerprint(spec, identity, result_options(options)),
+        run_id=f"{stamp}-{secrets.token_hex(3)}",
+        source=first_source(request.manifest),
+        versions={
+            "badc-core": __version__,
+            "python": platform.python_version(),
+            provided.provider.distribution: provided.provider.version,
+        },
+    )
+
+
+def _task_source(prepared: _Prepared, **callbacks: Any) -> TaskSource:
+    request = prepared.request
+    called_done = frozenset(read_done(request.resume_summary)) if request.resume_summary else frozenset()
+    return TaskSource(
+        path=request.manifest,
+        output_dir=request.output_dir,
+        fingerprint=prepared.fingerprint,
+        runner=request.runner,
+        rules=rules_from(request.settings),
+        called_done=called_done,
+        replace=request.replace,
+        resume=request.resume,
+        **callbacks,
+    )
+
+
+def _make_plan(
+    prepared: _Prepared,
+    folder: Path,
+    tasks: TaskSource,
+    workers: int,
+    interruptible: Callable[[Iterator[Any]], Iterator[Any]] = iter,
+) -> Plan:
+    """Write chunks and shards into the run folder, and return the plan."""
+    request, spec = prepared.request, prepared.spec
+    size = ShardSize(at_least=workers * _SHARDS_PER_WORKER)
+    chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
+    return Plan(
+        run_id=prepared.run_id,
+        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+        manifest=request.manifest.absolute(),
+        manifest_sha256=sha256_of(request.manifest),
+        runner=spec.name,
+        options={} if prepared.options is None else unstructure(prepared.options),
+        identity=prepared.identity,
+        fingerprint=prepared.fingerprint,
+        open=spec.open,
+        isolation=spec.isolation,
+        options_class=spec.options,
+        bases=tuple(tasks.bases),
+        layout=request.layout,
+        max_retries=request.max_retries,
+        timeout_s=request.timeout_s,
+        fail_fast=request.fail_fast,
+        total=tasks.counted.total,
+        done=tasks.counted.done,
+        chunks=chunks,
+        audio_ms=audio_ms,
+        shards=shards,
+        versions=prepared.versions,
+    )
+
+
+def _open_scheduler(request: RunRequest, host: Host) -> Scheduler:
+    spec = host.find(SchedulerSpec, request.scheduler)
+    cls = None if spec.options is None else load_object(spec.options)
+    options = fill(cls, request.scheduler_options, f"scheduler {spec.name!r}")
+    scheduler: Scheduler = load_object(spec.open)(options)
+    return scheduler
+
+
+def preview(request: RunRequest, host: Host | None = None) -> Preview:
+    """Say what :func:`run` would do, and write nothing where results lie.
+
+    Raises
+    ------
+    BadcError
+        Whatever would keep the run from starting.
+    """
+    host = host or default_host()
+    prepared = _prepare(request, host)
+    samplers = open_samplers(host)
+    try:
+        devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
+    finally:
+        for _, sampler in samplers:
+            sampler.close()
+    tasks = _task_source(prepared)
+    with tempfile.TemporaryDirectory(prefix="badc-preview-") as name:
+        plan = _make_plan(prepared, Path(name), tasks, len(devices))
+        files = _open_scheduler(request, host).render(Run(Path(name), plan, devices))
+    return Preview(plan, tasks.counted, tuple(device.label for device in devices), files)
+
+
+def run(
+    request: RunRequest,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    host: Host | None = None,
+) -> RunSummary:
+    """Do what is left of a manifest.
+
+    Parameters
+    ----------
+    request
+        What to do.
+    on_progress
+        Told of the run's progress a few times a second, by the calling thread.
+    host
+        Plugins; default: the installed ones.
+
+    Returns
+    -------
+    RunSummary
+        How it ended, when it came to its end.
+
+    Raises
+    ------
+    Interrupted
+        It was asked to stop (SIGINT, SIGTERM) and work is left.
+    HeldError
+        Another run holds the output folder.
+    BadcError
+        Whatever kept it from starting, or ended it: what was committed stays.
+    """
+    host = host or default_host()
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        running = _Running(_prepare(request, host), host, on_progress, began, stack)
+        return running.go()
+
+
+class _Running:
+    """The one run in hand; everything it opens is closed by the stack."""
+
+    def __init__(
+        self,
+        prepared: _Prepared,
+        host: Host,
+        on_progress: Callable[[Progress], None],
+        began: float,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._prepared = prepared
+        self._request = prepared.request
+        self._host = host
+        self._on_progress = on_progress
+        self._began = began
+        self._stack = stack
+        self._claims: list[Claim] = []
+        self._stop = threading.Event()
+        self._signals = 0
+        self._reports: list[WorkerReport] = []
+
+    def go(self) -> RunSummary:
+        request, prepared = self._request, self._prepared
+        scheduler = _open_scheduler(request, self._host)
+        samplers = open_samplers(self._host)
+        self._base(layout.output_base(prepared.source, request.output_dir))
+        folder = self._claims[0].path.parent / prepared.run_id
+        folder.mkdir(parents=True)
+        log = self._log_path()
+        summary = SummaryWriter(log, folder / "jobs.jsonl")
+        self._stack.callback(summary.close)
+        sinks = self._open_sinks(log)
+        hub = self._stack.enter_context(Hub(sinks, samplers, listeners=[summary.take]))
+        devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
+        self._stack.enter_context(self._signals_caught())
+
+        def done(chunk: Any, base: Path) -> None:
+            path = layout.result_path(base, chunk.recording_id, chunk.chunk_id)
+            summary.skipped(chunk.chunk_id, chunk.recording_id, str(path))
+
+        tasks = _task_source(prepared, on_base=self._base, on_done=done)
+        plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
+        write_plan(folder, plan)
+        summary.write()
+        self._work(
+            scheduler,
+            Run(folder, plan, devices, hub.emit, hub.latest, self._verify, self._reports.append, self._stop),
+            hub,
+            tasks.counted,
+        )
+        hub.flush()
+        counts = hub.counts
+        hub.close()
+        summary.close()
+        return self._summary(plan, folder, counts, tasks, log, summary.path, hub.dropped)
+
+    # ------------------------------------------------------------------------------------------ pieces
+
+    def _base(self, base: Path) -> None:
+        """Claim an output folder before anybody looks into it."""
+        if all(held.path.parent.parent != base for held in self._claims):
+            held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s)
+            self._claims.append(held)
+            self._stack.callback(held.release)
+
+    def _interruptible(self, tasks: Iterator[Any]) -> Iterator[Any]:
+        """Pass tasks on; a plan of millions takes a while, in which the claim must live and signals must be heard."""
+        for number, task in enumerate(tasks):
+            if number % 1024 == 0:
+                if self._stop.is_set():
+                    raise Interrupted("Stopped while planning; nothing was run.", hint="Run the same command again.")
+                for held in self._claims:
+                    held.touch()
+            yield task
+
+    def _verify(self) -> None:
+        for held in self._claims:
+            held.verify()
+
+    def _log_path(self) -> Path:
+        if self._request.telemetry_log is not None:
+            return self._request.telemetry_log.expanduser().absolute()
+        stamp = self._prepared.run_id.partition("-")[0]
+        return layout.default_telemetry_log(
+            self._request.manifest, self._prepared.source, self._request.output_dir, stamp
+        )
+
+    def _open_sinks(self, log: Path) -> list[tuple[str, Sink]]:
+        wanted = [*self._request.telemetry]
+        names = {text.partition("=")[0] for text in wanted}
+        if "jsonl" not in names and any(spec.name == "jsonl" for spec in self._host.all(SinkSpec)):
+            wanted.insert(0, "jsonl")
+        context = SinkContext(self._prepared.run_id, log)
+        opened = []
+        for text in wanted:
+            name, _, target = text.partition("=")
+            spec = self._host.find(SinkSpec, name)
+            try:
+                opened.append((name, load_object(spec.open)(target or None, context)))
+            except Exception as error:
+                _log.warning(
+                    "a telemetry sink cannot be opened; the run goes on without it", sink=name, error=str(error)
+                )
+        return opened
+
+    @contextlib.contextmanager
+    def _signals_caught(self) -> Iterator[None]:
+        """Make SIGINT and SIGTERM a request to stop; only the main thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def asked(number: int, frame: object) -> None:
+            self._signals += 1
+            self._stop.set()
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _work(self, scheduler: Scheduler, run: Run, hub: Hub, planned: Counted) -> None:
+        """Hand the shards over, watch them to their end, and raise what ended one of them."""
+        if not run.plan.chunks or self._stop.is_set():
+            self._tell(run, hub, planned, 0.0)
+            return
+        submission = scheduler.submit(run, read_shards(run.folder))
+        write_bytes(run.folder / "submission.json", dump_json(unstructure(submission), indent=True) + b"\n")
+        started, pause = time.monotonic(), 0.005
+        stopped_at: float | None = None
+        while True:
+            states = scheduler.states(submission)
+            self._tell(run, hub, planned, time.monotonic() - started)
+            if all(state.state in ("done", "failed", "cancelled") for state in states.values()):
+                break
+            if self._stop.is_set():
+                stopped_at = stopped_at or time.monotonic()
+                if self._signals > 1 or time.monotonic() - stopped_at > GRACE_S:
+                    self._cancel(scheduler, submission)
+                    break
+            for held in self._claims:
+                held.touch()
+            time.sleep(pause)
+            pause = min(0.2, pause * 1.5)
+        self._tell(run, hub, planned, time.monotonic() - started)
+        errors = [state.error for state in states.values() if state.state == "failed" and state.error is not None]
+        if errors:
+            raise errors[0]
+
+    def _cancel(self, scheduler: Scheduler, submission: Submission) -> None:
+        _log.warning("giving up the work in hand", grace_s=GRACE_S)
+        scheduler.cancel(submission)
+
+    def _tell(self, run: Run, hub: Hub, planned: Counted, elapsed_s: float) -> None:
+        self._on_progress(
+            Progress(planned.total, planned.done, hub.counts, run.plan.audio_ms, elapsed_s, self._stop.is_set())
+        )
+
+    def _summary(
+        self,
+        plan: Plan,
+        folder: Path,
+        counts: Counts,
+        tasks: TaskSource,
+        log: Path,
+        summary_path: Path,
+        dropped: Mapping[str, int],
+    ) -> RunSummary:
+        left = plan.chunks - counts.chunks
+        if left > 0 and not (plan.fail_fast and counts.failures):
+            if not self._stop.is_set():
+                raise RunnerError(f"The run ended with {left} chunks left undone.", hint="Run the same command again.")
+            raise Interrupted(
+                f"Stopped with {counts.chunks} of {plan.chunks} chunks done; {left} are left.",
+                hint="Run the same command again to do the rest.",
+            )
+        return RunSummary(
+            plan,
+            folder,
+            counts,
+            tasks.counted,
+            tuple(sorted(self._reports, key=lambda report: report.worker)),
+            log,
+            summary_path,
+            time.monotonic() - self._began,
+            ExitCode.SOME_FAILED if counts.failures else ExitCode.OK,
+            tuple(tasks.problems),
+            dict(dropped),
+        )

@@ -1,0 +1,224 @@
+"""From a manifest to the tasks that are left to do: streamed, each chunk looked up in the results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import define, field
+
+from badc_core import layout, manifest
+from badc_core.errors import ManifestError, MixedResultsError
+from badc_core.log import get_logger
+from badc_core.model import Chunk, Recording
+from badc_core.plan import Task
+from badc_core.recordings import RecordingRules, recording_of_chunk
+from badc_core.results import Problem
+from badc_core.resuming import DoneIndex, State
+
+__all__ = ["Counted", "TaskSource"]
+
+_log = get_logger("planning")
+
+
+@define
+class Counted:
+    """What planning met; filled while tasks are taken.
+
+    Parameters
+    ----------
+    total
+        Chunks in the manifest.
+    done
+        Finished before.
+    failed_before
+        Failed in an earlier run; they are done again.
+    unconfirmed
+        Called done by a summary, but without a result; they are done again.
+    replaced
+        With a result of another runner, model or options, which is to be replaced.
+    repeated
+        Rows that name a chunk which an earlier row of the same recording named already; left out.
+    damaged
+        With a result that cannot be read; done again.
+    """
+
+    total: int = 0
+    done: int = 0
+    failed_before: int = 0
+    unconfirmed: int = 0
+    replaced: int = 0
+    repeated: int = 0
+    damaged: int = 0
+
+
+class _Sizes:
+    """Sizes of source files, each asked for once in a row."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Path | None, int | None] = (None, None)
+
+    def of(self, path: Path) -> int | None:
+        if path is not self._last[0] and path != self._last[0]:
+            try:
+                size: int | None = os.stat(path).st_size  # noqa: PTH116 - hot path
+            except OSError:
+                size = None
+            self._last = (path, size)
+        return self._last[1]
+
+
+@define
+class TaskSource:
+    """The chunks of a manifest that are left to do.
+
+    Parameters
+    ----------
+    path
+        The manifest.
+    output_dir
+        What the user asked for.
+    fingerprint
+        Of the work.
+    runner
+        Its name, for messages.
+    rules
+        How to tell who, where and when, for manifests without a table of recordings.
+    called_done
+        Chunks that a summary calls done: ``(recording_id or None, chunk_id)``.
+    replace
+        Do chunks again whose result is of another runner, model or options.
+    resume
+        Leave out what is done; otherwise everything is left to do.
+    on_base
+        Told of every output folder before it is looked at.
+    on_done
+        Told of every chunk that is done already: the chunk and its output folder.
+    """
+
+    path: Path
+    output_dir: Path
+    fingerprint: str
+    runner: str
+    rules: RecordingRules
+    called_done: frozenset[tuple[str | None, str]] = frozenset()
+    replace: bool = False
+    resume: bool = True
+    on_base: Callable[[Path], None] = lambda base: None
+    on_done: Callable[[Chunk, Path], None] = lambda chunk, base: None
+    bases: dict[Path, int] = field(factory=dict)
+    counted: Counted = field(factory=Counted)
+    problems: list[str] = field(factory=list)
+    _indexes: list[DoneIndex] = field(factory=list)
+    _recordings: Mapping[str, Recording] = field(factory=dict)
+
+    def tasks(self) -> Iterator[tuple[Task, int]]:
+        """Yield what is left to do, each with the number of its output folder.
+
+        Raises
+        ------
+        ManifestError
+            A row cannot be used.
+        MixedResultsError
+            A chunk has a result of another runner, model or options, and `replace` is off.
+        """
+        self._recordings = manifest.read_recordings(self.path)
+        counted, sizes = self.counted, _Sizes()
+        seen: set[str] = set()
+        last: Recording | None = None
+        for row in manifest.read(self.path):
+            counted.total += 1
+            if last is None or row.recording_id != last.recording_id:
+                last, seen = self._recording(row), set()
+            if row.chunk_id in seen:
+                self._repeated(row)
+                continue
+            seen.add(row.chunk_id)
+            chunk = self._resolved(row)
+            base = self._base(chunk)
+            state = self._indexes[base].state(chunk) if self.resume else "missing"
+            if self._is_left(chunk, base, state):
+                yield Task(chunk, last, self._base_path(base), sizes.of(chunk.source_path)), base
+
+    def _resolved(self, row: Chunk) -> Chunk:
+        source = manifest.resolve_source(row.source_path, self.path)
+        if source is row.source_path or source == row.source_path:
+            return row
+        import attrs
+
+        return attrs.evolve(row, source_path=source)
+
+    def _recording(self, row: Chunk) -> Recording:
+        known = self._recordings.get(row.recording_id)
+        return known if known is not None else recording_of_chunk(self._resolved(row), self.rules)
+
+    def _base(self, chunk: Chunk) -> int:
+        path = layout.output_base(chunk.source_path, self.output_dir)
+        number = self.bases.get(path)
+        if number is None:
+            self.on_base(path)
+            number = self.bases[path] = len(self.bases)
+            self._indexes.append(DoneIndex(path, self.fingerprint, self._problem))
+        return number
+
+    def _base_path(self, number: int) -> Path:
+        return next(path for path, found in self.bases.items() if found == number)
+
+    def _problem(self, problem: Problem) -> None:
+        _log.warning("a stored result cannot be used", problem=str(problem))
+        self.problems.append(str(problem))
+
+    def _repeated(self, row: Chunk) -> None:
+        self.counted.repeated += 1
+        self.counted.total -= 1
+        _log.warning("the manifest names a chunk twice", recording_id=row.recording_id, chunk_id=row.chunk_id)
+
+    def _is_left(self, chunk: Chunk, base: int, state: State) -> bool:
+        counted = self.counted
+        called = bool(self.called_done) and (
+            (chunk.recording_id, chunk.chunk_id) in self.called_done or (None, chunk.chunk_id) in self.called_done
+        )
+        if state == "done" or (state == "unmarked" and called):
+            counted.done += 1
+            self.on_done(chunk, self._base_path(base))
+            return False
+        if state in ("foreign", "unmarked"):
+            if not self.replace:
+                raise self._mixed(chunk, base, state)
+            counted.replaced += 1
+        elif state == "failed":
+            counted.failed_before += 1
+        elif state == "damaged":
+            counted.damaged += 1
+        if called and state in ("missing", "damaged"):
+            counted.unconfirmed += 1
+        return True
+
+    def _mixed(self, chunk: Chunk, base: int, state: State) -> MixedResultsError:
+        folder = self._base_path(base)
+        if state == "unmarked":
+            return MixedResultsError(
+                f"{folder} holds a result for chunk {chunk.chunk_id} that does not say which model and options "
+                "made it, as BADC 0.1 wrote them.",
+                hint="To count such results as done, give the summary of their run: --resume-summary FILE. "
+                "To make them anew: --replace. Or choose another --output-dir.",
+            )
+        return MixedResultsError(
+            f"{folder} holds a result for chunk {chunk.chunk_id} that another runner, model or options made "
+            f"(not {self.runner} with fingerprint {self.fingerprint}).",
+            hint="Choose another --output-dir to keep both, or --replace to make these results anew.",
+        )
+
+
+def first_source(path: Path) -> Path:
+    """Return the source of a manifest's first chunk.
+
+    Raises
+    ------
+    ManifestError
+        The manifest is empty.
+    """
+    for row in manifest.read(path):
+        return manifest.resolve_source(row.source_path, path)
+    raise ManifestError(f"{path} lists no chunks.", hint="Make one with `badc chunk manifest`.")
