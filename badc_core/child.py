@@ -18,6 +18,7 @@ from typing import Any
 
 from badc_core.answers import check_answers
 from badc_core.errors import RecordingError, RunnerError
+from badc_core.host import load_object, one_file_plugins
 from badc_core.isolation import read_frame, write_frame
 from badc_core.model import Chunk, Device, Prediction, Recording, Signal
 from badc_core.serde import structure, unstructure
@@ -47,8 +48,6 @@ def _reader(handle: int) -> Any:
 
 
 def _open(hello: Mapping[str, Any]) -> Runner:
-    from badc_core.host import load_object
-
     cls = hello["options_class"]
     options = None if cls is None else structure(hello["options"], load_object(cls))
     told = hello["context"]
@@ -117,6 +116,7 @@ def _answer(prediction: Prediction) -> dict[str, Any]:
 def main(requests: int, answers: int, memory: int) -> None:
     """Serve until told to close or until the parent is gone."""
     _die_with_parent()
+    one_file_plugins()
     read = _reader(requests)
     hello = read_frame(read)
     if hello is None:

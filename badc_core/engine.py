@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from badc_core import __version__, layout
 from badc_core.atomic import write_bytes
 from badc_core.claims import Claim, claim
-from badc_core.config import Settings, fill, result_options
+from badc_core.config import fill, result_options
 from badc_core.devices import open_samplers, worker_slots
 from badc_core.errors import ExitCode, Interrupted, RunnerError
 from badc_core.host import Host, default_host, load_object
@@ -31,7 +31,8 @@ from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
 from badc_core.planning import Counted, TaskSource, first_source
 from badc_core.recordings import rules_from
-from badc_core.results import Layout, dump_json
+from badc_core.results import dump_json
+from badc_core.runs import Preview, Progress, RunRequest, RunSummary
 from badc_core.serde import unstructure
 from badc_core.specs import (
     Run,
@@ -46,163 +47,14 @@ from badc_core.specs import (
     WorkerReport,
 )
 from badc_core.summary import SummaryWriter, read_done
-from badc_core.telemetry import Counts, Hub
+from badc_core.tally import Counts
+from badc_core.telemetry import Hub
 
 __all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
 
 _log = get_logger("engine")
 GRACE_S = 30.0
 _SHARDS_PER_WORKER = 8
-
-
-@frozen
-class RunRequest:
-    """What the user asks for.
-
-    Parameters
-    ----------
-    manifest
-        The chunks.
-    runner, options
-        Name of the runner; its options as texts or TOML values.
-    output_dir
-        Where results go; the default means: the dataset of each chunk, else here.
-    layout
-        ``files`` or ``segments``.
-    max_gpus, cpu_workers
-        Worker slots; see :func:`badc_core.devices.worker_slots`.
-    max_retries
-        Attempts after the first.
-    timeout_s
-        Limit per chunk, for runners in processes.
-    fail_fast
-        Stop at the first chunk that fails for good.
-    scheduler, scheduler_options
-        Where to run.
-    telemetry
-        Sinks besides the log: ``NAME`` or ``NAME=target``.
-    telemetry_log
-        The log; ``None``: its default place.
-    resume
-        Do only what is missing; otherwise everything anew.
-    resume_summary
-        Summary of an earlier run, whose word is taken for results that carry no fingerprint.
-    replace
-        Do chunks again whose result is of another runner, model or options.
-    wait_s
-        How long to wait for another run that holds the folder.
-    settings
-        From TOML.
-    """
-
-    manifest: Path
-    runner: str = "stub"
-    options: Mapping[str, Any] = field(factory=dict)
-    output_dir: Path = layout.DEFAULT_OUTPUT
-    layout: Layout = "files"
-    max_gpus: int | None = None
-    cpu_workers: int = 0
-    max_retries: int = 2
-    timeout_s: float | None = None
-    fail_fast: bool = False
-    scheduler: str = "local"
-    scheduler_options: Mapping[str, Any] = field(factory=dict)
-    telemetry: tuple[str, ...] = ()
-    telemetry_log: Path | None = None
-    resume: bool = True
-    resume_summary: Path | None = None
-    replace: bool = False
-    wait_s: float = 0.0
-    settings: Settings = field(factory=Settings)
-
-
-@frozen
-class Progress:
-    """Where a run stands.
-
-    Parameters
-    ----------
-    total, done_before
-        Chunks in the manifest, and finished before this run.
-    counts
-        What this run did so far.
-    audio_ms
-        Length of all that this run has to do.
-    elapsed_s
-        Since the first shard was handed over.
-    stopping
-        It was asked to stop.
-    """
-
-    total: int
-    done_before: int
-    counts: Counts
-    audio_ms: int
-    elapsed_s: float
-    stopping: bool = False
-
-
-@frozen
-class RunSummary:
-    """How a run ended.
-
-    Parameters
-    ----------
-    plan
-        What was to be done.
-    folder
-        The run folder.
-    counts
-        What was done, per worker.
-    planned
-        What planning met.
-    reports
-        Where the workers' time went.
-    telemetry_log, summary_path
-        Where the log and the summary lie.
-    elapsed_s
-        Wall time, planning included.
-    exit_code
-        :attr:`~badc_core.errors.ExitCode.OK` or ``SOME_FAILED``.
-    problems
-        Stored results that could not be read, in words.
-    dropped
-        Events that a telemetry sink was too slow for, by sink.
-    """
-
-    plan: Plan
-    folder: Path
-    counts: Counts
-    planned: Counted
-    reports: tuple[WorkerReport, ...]
-    telemetry_log: Path
-    summary_path: Path
-    elapsed_s: float
-    exit_code: ExitCode
-    problems: tuple[str, ...] = ()
-    dropped: Mapping[str, int] = field(factory=dict)
-
-
-@frozen
-class Preview:
-    """What a run would do, for ``--dry-run``.
-
-    Parameters
-    ----------
-    plan
-        As it would be.
-    planned
-        What planning met.
-    devices
-        Labels of the worker slots.
-    files
-        What the scheduler would write: name to text.
-    """
-
-    plan: Plan
-    planned: Counted
-    devices: tuple[str, ...]
-    files: Mapping[str, str]
 
 
 @frozen

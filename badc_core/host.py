@@ -1,5 +1,8 @@
 """Finding, isolating and naming plugins; the only module that knows pluggy.
 
+Plugins are installed distributions with an entry point in the group ``badc``, and one-file plugins that the environment
+variable ``BADC_PLUGINS`` names: modules, or paths of ``.py`` files, separated as in ``PATH``.
+
 Entry points are loaded one by one. What goes wrong in one is caught, kept with the plugin's name and version, and shown
 by ``badc plugins``; it stops only a command that asks for that plugin. Results are sorted by name, so nothing depends
 on the order of installation.
@@ -10,8 +13,11 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pluggy
@@ -31,7 +37,7 @@ from badc_core.specs import (
     Spec,
 )
 
-__all__ = ["KINDS", "Host", "Kind", "Provided", "ProviderRecord", "default_host", "load_object"]
+__all__ = ["KINDS", "Host", "Kind", "Provided", "ProviderRecord", "default_host", "load_object", "one_file_plugins"]
 
 S = TypeVar("S", bound=Spec)
 
@@ -91,7 +97,7 @@ class ProviderRecord:
     error: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".strip()
 
 
 @frozen
@@ -122,10 +128,25 @@ def _announced_entry_points() -> list[_Announced]:
         name = dist.name if dist is not None else "unknown distribution"
         version = dist.version if dist is not None else "?"
         found.append(_Announced(point.name, point.value, name, version, point.load))
-    return sorted(set_by_value(found), key=lambda a: (a.distribution, a.name))
+    for module in one_file_plugins():
+        found.append(_Announced(module, module, module, "", functools.partial(importlib.import_module, module)))
+    return sorted(_unique(found), key=lambda a: (a.distribution, a.name))
 
 
-def set_by_value(found: Iterable[_Announced]) -> list[_Announced]:
+def one_file_plugins() -> list[str]:
+    """Return the modules that ``BADC_PLUGINS`` names, and make those that are files importable."""
+    modules = []
+    for item in filter(None, os.environ.get("BADC_PLUGINS", "").split(os.pathsep)):
+        if item.endswith(".py"):
+            folder = str(Path(item).absolute().parent)
+            if folder not in sys.path:
+                sys.path.append(folder)
+            item = Path(item).stem
+        modules.append(item)
+    return modules
+
+
+def _unique(found: Iterable[_Announced]) -> list[_Announced]:
     """Drop entry points that one distribution announces twice, as a stale copy on ``sys.path`` does."""
     unique: dict[tuple[str, str, str], _Announced] = {}
     for item in found:

@@ -11,8 +11,8 @@ import click
 
 from badc_core import layout
 from badc_core.config import Settings, pairs
-from badc_core.engine import RunRequest
 from badc_core.errors import ExitCode, UsageError
+from badc_core.runs import RunRequest
 
 PATH = click.Path(path_type=Path)
 
@@ -71,9 +71,7 @@ _RUN_OPTIONS = (
         help="Wait so long for another run that holds the folder.",
     ),
     click.option("--runner-cmd", help="A program to run per chunk; --input and --output are added."),
-    click.option(
-        "--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."
-    ),
+    click.option("--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."),
     click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
     click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing."),
     click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
@@ -169,7 +167,7 @@ def _need_hawkears() -> None:
     if all(spec.name != "hawkears" for spec in default_host().all(RunnerSpec)):
         raise PluginError(
             "The HawkEars runner is not installed.",
-            hint="It comes with the plugin badc-hawkears: pip install badc-hawkears. `badc plugins` lists what is here.",
+            hint="It comes with the plugin badc-hawkears: pip install badc-hawkears. `badc plugins` lists the others.",
         )
 
 

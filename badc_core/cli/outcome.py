@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from badc_core.cli.progress import duration
-from badc_core.engine import RunSummary
+from badc_core.runs import RunSummary
 
 __all__ = ["outcome_json", "outcome_text"]
 
@@ -52,13 +52,18 @@ def outcome_text(summary: RunSummary) -> str:
     if not plan.chunks:
         lines.append(f"Nothing to do: all {planned.total} chunks are done.")
     else:
-        speed = f", {counts.audio_ms / 1000 / summary.elapsed_s:,.1f} audio-seconds per second" if counts.audio_ms else ""
+        speed = (
+            f", {counts.audio_ms / 1000 / summary.elapsed_s:,.1f} audio-seconds per second" if counts.audio_ms else ""
+        )
         lines.append(f"{counts.chunks} chunks in {duration(summary.elapsed_s)}{speed}.")
         if planned.done:
             lines.append(f"{planned.done} of {planned.total} were done before.")
         lines += ["", *_worker_table(summary)]
     if counts.failures:
-        lines += ["", f"{counts.failures} chunks failed; their results say why, and running the same command tries again."]
+        lines += [
+            "",
+            f"{counts.failures} chunks failed; their results say why, and running the same command tries again.",
+        ]
     for text, number in (
         ("had a damaged result and were done again", planned.damaged),
         ("had failed before and were tried again", planned.failed_before),

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from badc_core.engine import Progress
+from badc_core.runs import Progress
 
 __all__ = ["ProgressLine", "duration", "progress_text"]
 

@@ -1,0 +1,161 @@
+"""Analysing recordings as they arrive: one small run per recording, with the same engine and the same results.
+
+Each finished recording gets a manifest of its own in ``<output>/manifests/``; then it is a run like any other, so what
+was analysed before a restart is not analysed again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from badc_core import manifest
+from badc_core.config import Settings, fill
+from badc_core.errors import BadcError, HeldError, Interrupted, StoreError
+from badc_core.host import Host, default_host, load_object
+from badc_core.recordings import RecordingRules, describe, rules_from
+from badc_core.runs import RunRequest
+from badc_core.specs import Source, SourceSpec
+
+__all__ = ["Watched", "Watcher"]
+
+
+@frozen
+class Watched:
+    """What became of one recording.
+
+    Parameters
+    ----------
+    path
+        The recording.
+    chunks, new, failed
+        How many chunks it has, how many were analysed now, and how many of these failed.
+    error
+        Why it could not be analysed at all.
+    """
+
+    path: Path
+    chunks: int = 0
+    new: int = 0
+    failed: int = 0
+    error: BadcError | None = None
+
+
+@frozen
+class Watcher:
+    """Analyses what a source brings.
+
+    Parameters
+    ----------
+    target, source, source_options
+        Where recordings come from.
+    runner, options
+        The model.
+    chunk_duration_s
+        Length of the chunks.
+    output_dir
+        Results, and manifests in ``manifests/``.
+    settings
+        From TOML.
+    """
+
+    target: str
+    source: str
+    runner: str
+    output_dir: Path
+    source_options: Mapping[str, Any] = field(factory=dict)
+    options: Mapping[str, Any] = field(factory=dict)
+    chunk_duration_s: float = 60.0
+    settings: Settings = field(factory=Settings)
+
+    def run(
+        self,
+        tell: Callable[[Watched], None],
+        *,
+        interval_s: float = 5.0,
+        once: bool = False,
+        host: Host | None = None,
+    ) -> int:
+        """Watch until interrupted, and return how many recordings had failures.
+
+        Parameters
+        ----------
+        tell
+            Told of every recording.
+        interval_s
+            Between two looks.
+        once
+            Look once, then end.
+        host
+            Plugins; default: the installed ones.
+
+        Raises
+        ------
+        BadcError
+            The source, the runner or the output folder cannot be used.
+        """
+        host = host or default_host()
+        spec = host.find(SourceSpec, self.source)
+        cls = None if spec.options is None else load_object(spec.options)
+        source: Source = load_object(spec.open)(self.target, fill(cls, self.source_options, f"source {spec.name!r}"))
+        rules = rules_from(self.settings)
+        troubled = 0
+        try:
+            while True:
+                for path in source.poll():
+                    seen = self._analyse(path, rules, host)
+                    troubled += seen.error is not None or seen.failed > 0
+                    tell(seen)
+                if once:
+                    return troubled
+                time.sleep(interval_s)
+        finally:
+            source.close()
+
+    def _analyse(self, path: Path, rules: RecordingRules, host: Host) -> Watched:
+        from badc_core import engine
+
+        try:
+            listed = self._list(path, rules, host)
+            summary = engine.run(
+                RunRequest(
+                    manifest=listed,
+                    runner=self.runner,
+                    options=self.options,
+                    output_dir=self.output_dir,
+                    telemetry_log=self.output_dir / "telemetry" / f"{listed.stem}.jsonl",
+                    settings=self.settings,
+                ),
+                host=host,
+            )
+        except (Interrupted, HeldError, StoreError):
+            raise
+        except BadcError as error:
+            return Watched(path, error=error)
+        return Watched(path, summary.planned.total, summary.counts.chunks, summary.counts.failures)
+
+    def _list(self, path: Path, rules: RecordingRules, host: Host) -> Path:
+        """Write the recording's manifest, and return its place."""
+        from badc_core import chunking, signals
+
+        info, hints = signals.probe(path, host)
+        root = Path(self.target)
+        recording = describe(path, _recording_id(path, root), info, hints, rules, root)
+        listed = self.output_dir / "manifests" / f"{recording.recording_id}.csv"
+        chunks = chunking.virtual_chunks(recording, info, self.chunk_duration_s)
+        manifest.write(listed, chunks)
+        manifest.write_recordings(listed, [recording])
+        return listed
+
+
+def _recording_id(path: Path, root: Path) -> str:
+    """Return the name of a recording that arrives alone: its place below the watched folder, so that no two collide."""
+    try:
+        parts = path.relative_to(root).with_suffix("").parts
+    except ValueError:
+        parts = (path.stem,)
+    return "__".join(parts)
