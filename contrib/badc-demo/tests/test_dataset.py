@@ -64,7 +64,7 @@ def test_noise_is_quiet_and_the_song_where_it_was_laid():
     assert np.abs(silence).max() < 0.03
     difference = samples - silence
     start = round(file.songs[1].at_ms * SAMPLE_RATE_HZ / 1000)
-    assert difference[start : start + len(song)] == pytest.approx(song * 10 ** (-6 / 20), abs=1e-4)
+    assert np.abs(difference[start : start + len(song)] - song * 10 ** (-6 / 20)).max() < 1e-4
     assert not difference[start + len(song) :].any()
 
 
@@ -93,7 +93,7 @@ def test_damaged_file_promises_more_than_it_has(sounds, tmp_path):
     song, _ = soundfile.read(sounds.yellowthroat, dtype="float32")
     expected = compose(file, song[: round(SONG_MS * SAMPLE_RATE_HZ / 1000)])[:present]
     samples, _ = soundfile.read(path, dtype="float32")
-    assert samples == pytest.approx(expected, abs=1 / 32768)
+    assert np.abs(samples - expected).max() < 1 / 32768
 
 
 def test_an_interrupted_dataset_is_completed(sounds, tmp_path):
