@@ -92,7 +92,7 @@ def _folder_regex(text: str) -> re.Pattern[str]:
 def _part_regex(part: str, text: str) -> str:
     made = ""
     for piece in re.split(r"(\{[^{}]*\}|\*+)", part):
-        if piece.startswith("{"):
+        if piece.startswith("{") and piece.endswith("}"):
             made += _placeholder(piece[1:-1], text)
         elif piece.startswith("*"):
             made += "[^/]*" if piece != part else "[^/]+"
