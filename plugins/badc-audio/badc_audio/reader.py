@@ -190,6 +190,7 @@ class AudioFile:
         if last.end < info.frames:
             damage = _ends_early(last.start, info.frames, info.sample_rate_hz)
         self._info = SignalInfo(info.sample_rate_hz, info.channels, info.frames, damage)
+        self._there = last.end
         self._decoder = _FlacDecoder(flac)
         self._finite = True
 
@@ -225,6 +226,7 @@ class AudioFile:
         elif mp3:
             damage = _mp3_damage(self._handle, size)
         self._info = SignalInfo(rate, channels, promised, damage)
+        self._there = there  # a header may promise more than memory can hold
         self._decoder = _Decoder(open_sound, channels)
 
     @property
@@ -240,7 +242,7 @@ class AudioFile:
         RecordingError
             A sample is not a number: the message says where the first one is.
         """
-        frames = max(min(frames, self._info.frames - start_frame), 0)
+        frames = max(min(frames, self._there - start_frame), 0)
         if frames == 0 or self._decoder is None:
             return np.empty((0, self._info.channels), np.float32)
         samples = self._decoder.read(start_frame, frames)
@@ -271,7 +273,7 @@ class AudioFile:
         StoreError
             The system refused to write.
         """
-        frames = max(min(frames, self._info.frames - start_frame), 0)
+        frames = max(min(frames, self._there - start_frame), 0)
         form = self._layout.format if self._layout is not None else None
         width = form.frame_bytes if form is not None else 2 * self._info.channels
         if frames * width > wav.LONGEST:

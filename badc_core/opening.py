@@ -1,0 +1,114 @@
+"""Opening files of samples: is the content there, and which reader takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import stat
+from pathlib import Path
+
+from badc_core.errors import PluginError, RecordingError
+from badc_core.host import Host, default_host, load_object
+from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
+
+__all__ = ["find_reader", "known_suffixes", "open_signal", "probe", "require_content"]
+
+_POINTER_BYTES = 1024
+
+
+def known_suffixes(host: Host | None = None) -> list[str]:
+    """Return the suffixes that some reader takes, sorted."""
+    return sorted({suffix for spec in (host or default_host()).all(ReaderSpec) for suffix in spec.suffixes})
+
+
+def find_reader(path: Path, host: Host | None = None) -> ReaderSpec:
+    """Return the reader for a file, by the suffix of its name as given; links are not resolved.
+
+    Raises
+    ------
+    RecordingError
+        Nobody reads such files.
+    PluginError
+        More than one plugin claims the suffix.
+    """
+    host = host or default_host()
+    suffix = path.suffix.lower()
+    takers = [spec for spec in host.all(ReaderSpec) if suffix in spec.suffixes]
+    if len(takers) > 1:
+        raise PluginError(
+            f"Files named {suffix} are claimed by the readers {' and '.join(spec.name for spec in takers)}.",
+            hint="Uninstall one of the plugins; badc plugins lists them.",
+        )
+    if not takers:
+        known = known_suffixes(host)
+        told = f"Known: {', '.join(known)}." if known else "No reader is installed."
+        raise RecordingError(f"No reader for {path}: its name ends in {suffix!r}.", hint=f"{told} See: badc plugins")
+    return takers[0]
+
+
+def open_signal(path: Path, host: Host | None = None) -> SignalFile:
+    """Open a file of samples with the reader for its suffix.
+
+    Raises
+    ------
+    RecordingError
+        It is not there, its content was not fetched, nobody reads such files, or it is damaged beyond reading.
+    """
+    spec = find_reader(path, host)
+    require_content(path)
+    opened: SignalFile = load_object(spec.open)(path)
+    return opened
+
+
+def probe(path: Path, host: Host | None = None) -> tuple[SignalInfo, RecordingHints]:
+    """Return what a file's header promises, and what its own metadata says.
+
+    Raises
+    ------
+    RecordingError
+        As :func:`open_signal`.
+    """
+    with contextlib.closing(open_signal(path, host)) as file:
+        return file.info, file.hints()
+
+
+def require_content(path: Path) -> None:
+    """Make sure that a file is there, with its content.
+
+    Raises
+    ------
+    RecordingError
+        It is missing, a folder, unreadable, or a git-annex link or pointer whose content was not fetched.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreachable(path, error) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise RecordingError(f"{path} is a folder, not a recording.")
+    if 0 < status.st_size < _POINTER_BYTES and stat.S_ISREG(status.st_mode):
+        try:
+            with path.open("rb") as file:
+                start = file.read(16)
+        except OSError as error:
+            raise _unreachable(path, error) from None
+        if start.startswith(b"/annex/objects/"):
+            raise _not_fetched(path)
+
+
+def _unreachable(path: Path, error: OSError) -> RecordingError:
+    if isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            target = str(path.readlink())
+            if "annex/objects/" in target:
+                return _not_fetched(path)
+            return RecordingError(f"{path} is a link to {target}, which is not there.", hint="Mend or remove the link.")
+        return RecordingError(f"There is no file {path}.", hint="Was it moved? Make the manifest anew, or put it back.")
+    return RecordingError(f"Cannot read {path}: {error.strerror or error}.", hint="Mend its permissions.")
+
+
+def _not_fetched(path: Path) -> RecordingError:
+    return RecordingError(
+        f"The content of {path} is not on this machine: git-annex keeps it elsewhere.",
+        hint=f"Fetch it: datalad get {shlex.quote(str(path))}",
+    )
