@@ -10,6 +10,7 @@
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+comma := ,
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet --no-warn-conflicts
@@ -59,9 +60,17 @@ clean: ## Remove .venv, caches and built pages; results of runs stay
 
 # ------------------------------------------------------------------------------------------------ .venv
 
-# Made anew when the interpreter changed or the folder was moved: both leave a .venv that looks whole and is not.
-WANTED := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:3], sep=".")' 2>/dev/null) in $(CURDIR)
-ifneq ($(shell $(PY) -c '' 2>/dev/null && cat $(VENV)/.made-for 2>/dev/null),$(WANTED))
+# Made anew when it does not work, when its interpreter changed, when the folder was moved (scripts and editable installs
+# name it), or when another interpreter is asked for.
+version_in = $(shell $(1) -c 'import $(2); print(*sys.version_info[:3], sep=".")' 2>/dev/null) in $(CURDIR)
+FOUND := $(call version_in,$(PY),pip$(comma) sys)
+MADE_FOR := $(shell cat $(VENV)/.made-for 2>/dev/null)
+ifeq ($(origin PYTHON),file)
+WANTED := $(MADE_FOR)
+else
+WANTED := $(call version_in,$(PYTHON),sys)
+endif
+ifneq ($(FOUND) $(FOUND),$(MADE_FOR) $(WANTED))
 STALE := FORCE
 endif
 
@@ -69,11 +78,11 @@ $(VENV)/.made-for: $(STALE)
 	@command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON). Install Python 3.11 or newer: sudo apt-get install python3 python3-venv' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "BADC needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Choose another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'This Python cannot make virtual environments. Install what is missing: sudo apt-get install python3-venv' >&2; exit 1; }
-	@echo 'Making $(VENV) ($(WANTED))'
+	@echo 'Making $(VENV) with '"$$($(PYTHON) -V)"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -c constraints.txt flit_core
-	@echo '$(WANTED)' > $@
+	@echo '$(call version_in,$(PYTHON),sys)' > $@
 
 # The requirements of a user, with what lies here editable instead of copied.
 editable = $$(sed -e '/^[-\#]/d' -e 's/^\./-e ./' $(1))
