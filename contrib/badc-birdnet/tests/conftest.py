@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.weights import check
 
 from badc_core.model import Chunk, Device, Recording, Signal
-from badc_core.specs import WorkerContext
+from badc_core.signals import SignalReader, probe
+from badc_core.specs import InputSpec, WorkerContext
 
 SAMPLE_RATE_HZ = 48_000
 
@@ -68,15 +70,10 @@ def _signal(samples, chunk_id: str = "chunk", duration_ms: int | None = None) ->
 
 
 def _hear(path: Path) -> Signal:
-    import numpy as np
-    import soundfile
-    import soxr
-
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    if rate != SAMPLE_RATE_HZ:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE_HZ)
-    return _signal(np.ascontiguousarray(mono, dtype=np.float32), path.stem)
+    chunk = Chunk(path.stem, "recording", path, start_ms=0, end_ms=probe(path)[0].duration_ms)
+    wanted = InputSpec(sample_rate_hz=SAMPLE_RATE_HZ, mono=True)
+    with contextlib.closing(SignalReader(wanted, path.parent)) as reader:
+        return reader.read(chunk, Recording("recording", path))
 
 
 @pytest.fixture(scope="session")
@@ -87,5 +84,5 @@ def signal():
 
 @pytest.fixture(scope="session")
 def hear():
-    """Read a whole file: ``hear(path)``."""
+    """Read a whole file as the worker does: ``hear(path)``."""
     return _hear
