@@ -24,7 +24,7 @@ def test_yellowthroat_scores_like_birdnet_analyzer(birdnet, hear, yellowthroat):
     (heard,) = birdnet.predict([hear(yellowthroat)])
     assert [(d.start_ms, d.end_ms, d.label) for d in heard] == [
         (0, 3000, "Common Yellowthroat"),
-        (3000, 5904, "Common Yellowthroat"),
+        (3000, 5903, "Common Yellowthroat"),
     ]
     assert [d.confidence for d in heard] == pytest.approx([0.992, 0.995], abs=0.005)
     assert [d.confidence for d in heard] == pytest.approx([0.985, 0.995], abs=0.01)
