@@ -17,9 +17,12 @@ from badc_core.manifest import read, read_recordings
 from badc_core.results import Problem, StoredResult
 from badc_core.specs import Exporter
 from badc_duckdb.rows import RowBuilder
-from badc_duckdb.sorting import BATCH_ROWS, Scratch
+from badc_duckdb.sorting import Scratch
 
-__all__ = ["Problems", "Summary", "aggregate"]
+__all__ = ["Problems", "Summary", "aggregate", "collect"]
+
+_ROWS_AT_ONCE = 8192
+"""Rows turned into columns at once: enough to forget the price of a batch, few enough to stay in the cache."""
 
 
 @attrs.frozen
@@ -118,7 +121,7 @@ def aggregate(
         with Scratch(beside) as scratch:
             if manifest is not None:
                 scratch.add_manifest(read(manifest), read_recordings(manifest).values())
-            _collect(results.scan(folder, problems), scratch, problems, on_results)
+            collect(results.scan(folder, problems), scratch, problems, on_results)
             summary = Summary(**scratch.counts(), unreadable=problems.unreadable, torn=problems.torn)
             if summary.chunks:
                 export(scratch.table(), exporters, attrs.asdict(summary))
@@ -127,14 +130,18 @@ def aggregate(
     return summary
 
 
-def _collect(
-    found: Iterable[StoredResult], scratch: Scratch, problems: Problems, on_results: Callable[[int], None]
+def collect(
+    found: Iterable[StoredResult],
+    scratch: Scratch,
+    on_problem: Callable[[Problem], None],
+    on_results: Callable[[int], None] = lambda count: None,
 ) -> None:
-    builder = RowBuilder(problems, scratch.source_name)
+    """Put results into a scratch as rows."""
+    builder = RowBuilder(on_problem, scratch.source_name)
     count = 0
     for count, stored in enumerate(found, 1):
         builder.add(stored)
-        if len(builder) >= BATCH_ROWS:
+        if len(builder) >= _ROWS_AT_ONCE:
             scratch.add(builder.take())
             on_results(count)
     if len(builder):

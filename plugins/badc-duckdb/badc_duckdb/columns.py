@@ -11,7 +11,7 @@ import pyarrow as pa
 from badc_core.exporting import COLUMNS, PLACEHOLDER_LABEL
 from badc_core.specs import ExportBatch
 
-__all__ = ["IS_DETECTION", "SQL_TYPES", "ArrowBatch", "as_table", "schema", "sql_columns"]
+__all__ = ["IS_DETECTION", "SQL_TYPES", "ArrowBatch", "as_table", "first_line", "schema", "sql_columns"]
 
 ARROW_TYPES = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
 SQL_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
@@ -68,3 +68,8 @@ def _column(table: pa.Table, field: pa.Field) -> Any:
     if field.name not in table.column_names:
         return pa.nulls(table.num_rows, field.type)
     return table[field.name].cast(field.type)
+
+
+def first_line(error: Exception) -> str:
+    """Return what DuckDB says of an error, without its advice to programmers."""
+    return str(error).partition("\n")[0].rstrip(".") + "."

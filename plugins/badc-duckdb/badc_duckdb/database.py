@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import duckdb
 
 from badc_core import atomic
 from badc_core.config import option
+from badc_core.errors import StoreError
 from badc_core.specs import ExportBatch
-from badc_duckdb.columns import IS_DETECTION, as_table, sql_columns
+from badc_duckdb.columns import IS_DETECTION, as_table, first_line, sql_columns
 
 __all__ = ["VIEWS", "DatabaseExporter", "DatabaseOptions", "open_database"]
 
@@ -59,24 +60,24 @@ class DatabaseExporter:
         self._temporary = target.parent / atomic.temporary_name()
         self._bucket_ms = int(bucket_minutes) * 60_000
         self._connection: duckdb.DuckDBPyConnection | None = None
-        try:
+        with self._explaining():
             target.parent.mkdir(parents=True, exist_ok=True)
             self._connection = duckdb.connect(str(self._temporary), config={"threads": 1})
             self._connection.execute(f"CREATE TABLE detections ({sql_columns()})")
-        except OSError as error:
-            raise atomic.explain(error, target) from error
 
     def write(self, batch: ExportBatch) -> None:
         """Append rows."""
         assert self._connection is not None
-        self._connection.register("incoming", as_table(batch))
-        self._connection.execute("INSERT INTO detections SELECT * FROM incoming")
-        self._connection.unregister("incoming")
+        with self._explaining():
+            self._connection.register("incoming", as_table(batch))
+            self._connection.execute("INSERT INTO detections SELECT * FROM incoming")
+            self._connection.unregister("incoming")
 
     def checkpoint(self) -> None:
         """Put the rows on disk."""
         assert self._connection is not None
-        self._connection.execute("CHECKPOINT")
+        with self._explaining():
+            self._connection.execute("CHECKPOINT").fetchall()
 
     def close(self, summary: Mapping[str, Any] | None) -> None:
         """Make the views and put the database in its place, or forget it."""
@@ -85,19 +86,27 @@ class DatabaseExporter:
         if summary is None:
             self._forget()
             return
-        for name, query in VIEWS.items():
-            self._connection.execute(f"CREATE VIEW {name} AS {query.format(bucket_ms=self._bucket_ms)}")
-        self._connection.execute("CHECKPOINT")
-        self._connection.close()
-        self._connection = None
-        try:
+        with self._explaining():
+            for name, query in VIEWS.items():
+                self._connection.execute(f"CREATE VIEW {name} AS {query.format(bucket_ms=self._bucket_ms)}")
+            self._connection.execute("CHECKPOINT").fetchall()
+            self._connection.close()
+            self._connection = None
             with self._temporary.open("rb") as file:
                 atomic.sync_files([file.fileno()])
             self._temporary.replace(self._target)
             atomic.sync_folder(self._target.parent)
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._forget()
             raise atomic.explain(error, self._target) from error
+        except duckdb.Error as error:
+            self._forget()
+            raise StoreError(f"Cannot write {self._target}: {first_line(error)}") from error
 
     def _forget(self) -> None:
         if self._connection is not None:

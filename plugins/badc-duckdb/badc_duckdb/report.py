@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from badc_core.errors import BadcError, UsageError
-from badc_duckdb.columns import IS_DETECTION
+from badc_duckdb.columns import IS_DETECTION, first_line
 from badc_duckdb.csv_file import csv_text
 from badc_duckdb.pending import PendingFile
 
-__all__ = ["GROUPS", "summarize", "write_summary"]
+__all__ = ["GROUPS", "read_parquet", "summarize", "write_summary"]
 
 GROUPS = (
     "label",
@@ -57,16 +57,8 @@ def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
         The file is no such table, or lacks a column.
     """
     _check(group_by)
-    # The file system's names are no patterns, and threads would add up averages in any order.
-    pattern = re.sub(r"([\[*?])", r"[\1]", str(parquet))
-    with duckdb.connect(config={"threads": 1}) as connection:
-        try:
-            source = connection.sql("SELECT * FROM read_parquet($1, hive_partitioning = false)", params=[pattern])
-        except duckdb.Error as error:
-            raise BadcError(
-                f"{parquet} cannot be read as Parquet: {_first_line(error)}",
-                hint="Make it anew with `badc infer aggregate --parquet`.",
-            ) from error
+    with duckdb.connect(config={"threads": 1}) as connection:  # threads would add up averages in any order
+        source = read_parquet(connection, parquet)
         _check_columns(parquet, source.columns, group_by)
         names = ", ".join(group_by)
         query = f"""
@@ -76,7 +68,25 @@ def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
         try:
             return source.query("source", query).to_arrow_table()
         except duckdb.Error as error:
-            raise BadcError(f"{parquet} cannot be read: {_first_line(error)}") from error
+            raise BadcError(f"{parquet} cannot be read: {first_line(error)}") from error
+
+
+def read_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
+    """Return the rows of one Parquet file, whatever its name and folders are called.
+
+    Raises
+    ------
+    BadcError
+        It is no Parquet file.
+    """
+    pattern = re.sub(r"([\[*?])", r"[\1]", str(path))
+    try:
+        return connection.sql("SELECT * FROM read_parquet($1, hive_partitioning = false)", params=[pattern])
+    except duckdb.Error as error:
+        raise BadcError(
+            f"{path} cannot be read as Parquet: {first_line(error)}",
+            hint="Make it anew with `badc infer aggregate --parquet`.",
+        ) from error
 
 
 def _check(group_by: Sequence[str]) -> None:
@@ -99,10 +109,6 @@ def _check_columns(parquet: Path, present: Sequence[str], group_by: Sequence[str
             f"{parquet} has no column {', '.join(missing)}.",
             hint="It is another table, or of BADC 0.1; make it anew with `badc infer aggregate --parquet`.",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def write_summary(table: pa.Table, output: Path) -> None:

@@ -159,57 +159,69 @@ class RowBuilder:
         return batch
 
     def _teller(self, name: str, owners: Sequence[int] | None) -> Callable[[int, Any], None]:
-        results = self._results
-
         def tell(place: int, value: Any) -> None:
-            stored = results[place if owners is None else owners[place]]
-            self._on_problem(
-                Problem(stored.path, stored.line, f"{name} {str(value)[:40]!r} cannot be used; left empty")
-            )
+            owner = place if owners is None else owners[place]
+            self._tell(owner, f"{name} {str(value)[:40]!r} cannot be used; left empty")
 
         return tell
 
     def _chunk_values(self) -> dict[str, list[Any]]:
         entries = [stored.document for stored in self._results]
-        windows = [self._object(stored, "chunk") for stored in self._results]
-        recordings = [self._object(stored, "recording") for stored in self._results]
+        windows = self._objects(entries, "chunk")
+        recordings = self._objects(entries, "recording")
+        recording_ids = [entry.get("recording_id") or None for entry in entries]
+        chunk_ids = [entry.get("chunk_id") or None for entry in entries]
+        sources = [entry.get("source_path") or None for entry in entries]
         return {
-            "recording_id": [entry.get("recording_id") or None for entry in entries],
-            "folder": [None if s.document.get("recording_id") else s.path.parent.name for s in self._results],
-            "chunk_id": [stored.document.get("chunk_id") or stored.path.stem for stored in self._results],
+            "recording_id": recording_ids,
+            "folder": self._where_missing(recording_ids, lambda path: path.parent.name),
+            "chunk_id": self._filled(chunk_ids, lambda path: path.stem),
             "chunk_start_ms": [window.get("start_ms") for window in windows],
             "chunk_end_ms": [window.get("end_ms") for window in windows],
             "status": [entry.get("status") or None for entry in entries],
             "runner": [entry.get("runner") or None for entry in entries],
             "model_version": [entry.get("model_version") or None for entry in entries],
             "chunk_sha256": [window.get("sha256") or None for window in windows],
-            "source_path": [entry.get("source_path") or None for entry in entries],
-            "result_path": [None if s.document.get("source_path") else str(s.path) for s in self._results],
+            "source_path": sources,
+            "result_path": self._where_missing(sources, str),
             "dataset_root": [entry.get("dataset_root") or None for entry in entries],
             "study_area": [recording.get("study_area") or None for recording in recordings],
             "site": [recording.get("site") or None for recording in recordings],
-            "recorded_at": [
-                self._moment(stored, recording.get("started_at"))
-                for stored, recording in zip(self._results, recordings, strict=True)
-            ],
+            "recorded_at": self._moments([recording.get("started_at") or None for recording in recordings]),
             "missing_ms": [entry.get("missing_ms") for entry in entries],
         }
 
-    def _object(self, stored: StoredResult, key: str) -> Mapping[str, Any]:
-        value = stored.document.get(key)
-        if type(value) is dict:
-            return value
-        if value is not None:
-            self._on_problem(Problem(stored.path, stored.line, f"{key} is no object; left out"))
-        return _NOTHING
+    def _where_missing(self, values: list[Any], of_path: Callable[[Path], str]) -> list[str | None]:
+        if None not in values:
+            return [None] * len(values)
+        pairs = zip(values, self._results, strict=True)
+        return [of_path(stored.path) if value is None else None for value, stored in pairs]
 
-    def _moment(self, stored: StoredResult, value: Any) -> str | None:
-        if not value:
-            return None
-        moment = _moment(value) if isinstance(value, str) else None
-        if moment is None:
-            self._on_problem(Problem(stored.path, stored.line, f"started_at {value!r} is no ISO 8601 time; left empty"))
-        return moment
+    def _filled(self, values: list[Any], of_path: Callable[[Path], str]) -> list[Any]:
+        if None not in values:
+            return values
+        return [of_path(s.path) if value is None else value for value, s in zip(values, self._results, strict=True)]
+
+    def _objects(self, entries: Sequence[Mapping[str, Any]], key: str) -> Sequence[Mapping[str, Any]]:
+        values = [entry.get(key) or _NOTHING for entry in entries]
+        if set(map(type, values)) != {dict}:
+            for place, value in enumerate(values):
+                if type(value) is not dict:
+                    self._tell(place, f"{key} is no object; left out")
+                    values[place] = _NOTHING
+        return values
+
+    def _moments(self, values: list[Any]) -> list[str | None]:
+        found = [_moment(value) if type(value) is str else None for value in values]
+        if None in found:
+            for place, (value, moment) in enumerate(zip(values, found, strict=True)):
+                if moment is None and value is not None:
+                    self._tell(place, f"started_at {value!r} is no ISO 8601 time; left empty")
+        return found
+
+    def _tell(self, place: int, reason: str) -> None:
+        stored = self._results[place]
+        self._on_problem(Problem(stored.path, stored.line, reason))
 
 
 def _detection_values(found: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

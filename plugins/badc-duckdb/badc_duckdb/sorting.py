@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from badc_core import atomic, layout
+from badc_core.errors import StoreError
 from badc_core.exporting import COLUMNS
 from badc_core.model import Chunk, Recording
-from badc_duckdb.columns import IS_DETECTION, ArrowBatch, schema
+from badc_duckdb.columns import IS_DETECTION, ArrowBatch, first_line, schema
 from badc_duckdb.rows import RAW_SCHEMA
 from badc_duckdb.values import column
 
@@ -27,7 +28,7 @@ __all__ = ["BATCH_ROWS", "MEMORY_LIMIT", "Scratch"]
 BATCH_ROWS = 32_768
 """Rows handed to exporters at once."""
 
-MEMORY_LIMIT = "512MB"
+MEMORY_LIMIT = "256MB"
 """What DuckDB may hold before it spills."""
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
@@ -125,9 +126,14 @@ class Scratch:
     def __enter__(self) -> Scratch:
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._connection.close()
         shutil.rmtree(self._spill, ignore_errors=True)
+        if isinstance(error, duckdb.Error):
+            raise StoreError(
+                f"Cannot sort the results: {first_line(error)}",
+                hint=f"Is there space left in {self._spill.parent}? It takes about half the size of the results.",
+            ) from error
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take rows of :data:`~badc_duckdb.rows.RAW_SCHEMA`."""
