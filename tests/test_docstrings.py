@@ -82,7 +82,7 @@ def _mismatches(tree: ast.Module) -> Iterator[str]:
                 optional |= set(described) - set(wanted)
         else:
             wanted, optional = _parameters(node, method=_is_method(tree, node))
-        if [name for name in described if name not in optional] != wanted:
+        if sorted(name for name in described if name not in optional) != sorted(wanted):
             yield f"{node.name} describes {described}, and has {wanted}"
 
 
