@@ -257,8 +257,8 @@ class _Running:
         self._stack.enter_context(self._signals_caught())
 
         def done(chunk: Any, base: Path) -> None:
-            path = layout.result_path(base, chunk.recording_id, chunk.chunk_id)
-            summary.skipped(chunk.chunk_id, chunk.recording_id, str(path))
+            place = f"{base}/{chunk.recording_id}/{chunk.chunk_id}.json" if request.layout == "files" else None
+            summary.skipped(chunk.chunk_id, chunk.recording_id, place)
 
         tasks = _task_source(prepared, on_base=self._base, on_done=done)
         plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from badc_core import layout, manifest
 from badc_core.errors import ManifestError, MixedResultsError
@@ -107,11 +107,13 @@ class TaskSource:
     resume: bool = True
     on_base: Callable[[Path], None] = lambda base: None
     on_done: Callable[[Chunk, Path], None] = lambda chunk, base: None
-    bases: dict[Path, int] = field(factory=dict)
+    bases: list[Path] = field(factory=list)
     counted: Counted = field(factory=Counted)
     problems: list[str] = field(factory=list)
     _indexes: list[DoneIndex] = field(factory=list)
     _recordings: Mapping[str, Recording] = field(factory=dict)
+    _source: tuple[Path, Path] = (Path(), Path())
+    _placed: tuple[Path, int] = (Path(), -1)
 
     def tasks(self) -> Iterator[tuple[Task, int]]:
         """Yield what is left to do, each with the number of its output folder.
@@ -139,31 +141,28 @@ class TaskSource:
             base = self._base(chunk)
             state = self._indexes[base].state(chunk) if self.resume else "missing"
             if self._is_left(chunk, base, state):
-                yield Task(chunk, last, self._base_path(base), sizes.of(chunk.source_path)), base
+                yield Task(chunk, last, self.bases[base], sizes.of(chunk.source_path)), base
 
     def _resolved(self, row: Chunk) -> Chunk:
-        source = manifest.resolve_source(row.source_path, self.path)
-        if source is row.source_path or source == row.source_path:
-            return row
-        import attrs
-
-        return attrs.evolve(row, source_path=source)
+        # Rows of one source share the very Path object, which makes this a comparison for all but the first.
+        if row.source_path is not self._source[0]:
+            self._source = (row.source_path, manifest.resolve_source(row.source_path, self.path))
+        source = self._source[1]
+        return row if source == row.source_path else evolve(row, source_path=source)
 
     def _recording(self, row: Chunk) -> Recording:
         known = self._recordings.get(row.recording_id)
         return known if known is not None else recording_of_chunk(self._resolved(row), self.rules)
 
     def _base(self, chunk: Chunk) -> int:
-        path = layout.output_base(chunk.source_path, self.output_dir)
-        number = self.bases.get(path)
-        if number is None:
-            self.on_base(path)
-            number = self.bases[path] = len(self.bases)
-            self._indexes.append(DoneIndex(path, self.fingerprint, self._problem))
-        return number
-
-    def _base_path(self, number: int) -> Path:
-        return next(path for path, found in self.bases.items() if found == number)
+        if chunk.source_path is not self._placed[0]:
+            path = layout.output_base(chunk.source_path, self.output_dir)
+            if path not in self.bases:
+                self.on_base(path)
+                self.bases.append(path)
+                self._indexes.append(DoneIndex(path, self.fingerprint, self._problem))
+            self._placed = (chunk.source_path, self.bases.index(path))
+        return self._placed[1]
 
     def _problem(self, problem: Problem) -> None:
         _log.warning("a stored result cannot be used", problem=str(problem))
@@ -181,7 +180,7 @@ class TaskSource:
         )
         if state == "done" or (state == "unmarked" and called):
             counted.done += 1
-            self.on_done(chunk, self._base_path(base))
+            self.on_done(chunk, self.bases[base])
             return False
         if state in ("foreign", "unmarked"):
             if not self.replace:
@@ -196,7 +195,7 @@ class TaskSource:
         return True
 
     def _mixed(self, chunk: Chunk, base: int, state: State) -> MixedResultsError:
-        folder = self._base_path(base)
+        folder = self.bases[base]
         if state == "unmarked":
             return MixedResultsError(
                 f"{folder} holds a result for chunk {chunk.chunk_id} that does not say which model and options "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +29,7 @@ __all__ = [
     "document",
     "dump_json",
     "load_json",
+    "read_lines",
     "read_result",
     "read_segment",
     "recording_facts",
@@ -148,9 +148,12 @@ def same_window(entry: Mapping[str, Any], chunk: Chunk) -> bool:
     )
 
 
-def digest(text: str) -> bytes:
-    """Return 16 bytes that stand for a text in sets of millions."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def digest(text: str) -> int:
+    """Return a number that stands for a text in sets of millions: 122 bits of Python's keyed hash, of this process only.
+
+    Ten times quicker than a cryptographic digest; among a billion texts, two alike are met once in 10^19 runs.
+    """
+    return hash(text) << 61 ^ hash(text + "\n")
 
 
 @frozen
@@ -274,13 +277,11 @@ def read_result(path: Path, on_problem: Callable[[Problem], None]) -> StoredResu
 
 
 def _parse(data: bytes, path: Path, line: int | None, on_problem: Callable[[Problem], None]) -> dict[str, Any] | None:
-    if not data.strip():
-        on_problem(Problem(path, line, "is empty"))
-        return None
     try:
         entry = load_json(data)
     except ValueError:
-        on_problem(Problem(path, line, "is not valid JSON; a torn write or a damaged disk"))
+        torn = "is not valid JSON; a torn write or a damaged disk"
+        on_problem(Problem(path, line, torn if data.strip() else "is empty"))
         return None
     if not isinstance(entry, dict):
         on_problem(Problem(path, line, "is no JSON object"))
@@ -300,8 +301,8 @@ def segment_files(base: Path) -> list[Path]:
     return [base / layout.SEGMENTS_FOLDER / name for name in sorted(names) if name.endswith(".jsonl")]
 
 
-def read_segment(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[StoredResult]:
-    """Yield the results of one segment; a torn last line is reported and dropped."""
+def read_lines(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line numbers and result documents of one segment; a torn last line is reported and dropped."""
     with path.open("rb") as file:
         for number, data in enumerate(file, 1):
             if not data.endswith(b"\n"):
@@ -309,7 +310,12 @@ def read_segment(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[
                 return
             entry = _parse(data, path, number, on_problem)
             if entry is not None:
-                yield StoredResult(entry, path, number)
+                yield number, entry
+
+
+def read_segment(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[StoredResult]:
+    """Yield the results of one segment; see :func:`read_lines`."""
+    return (StoredResult(entry, path, number) for number, entry in read_lines(path, on_problem))
 
 
 def _scan_mixed(base: Path, on_problem: Callable[[Problem], None]) -> Iterator[StoredResult]:
@@ -320,7 +326,7 @@ def _scan_mixed(base: Path, on_problem: Callable[[Problem], None]) -> Iterator[S
     for stored in _scan_files(base, on_problem, recurse=True):
         runs.setdefault(str(stored.document.get("meta", {}).get("run", "")), []).append(stored.path)
     unique = len(runs) == 1 and all(len(paths) == 1 for paths in runs.values())
-    seen: set[bytes] = set()
+    seen: set[int] = set()
     for run_id in sorted(runs, reverse=True):
         failed = []
         for path in runs[run_id]:
@@ -339,7 +345,7 @@ def _read_any(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[Sto
         yield stored
 
 
-def _first(stored: StoredResult, seen: set[bytes]) -> bool:
+def _first(stored: StoredResult, seen: set[int]) -> bool:
     entry = stored.document
     key = digest(f"{entry.get('recording_id')}\0{entry.get('chunk_id')}")
     if key in seen:

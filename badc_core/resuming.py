@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from badc_core import layout
 from badc_core.model import Chunk
-from badc_core.results import Problem, digest, ignore, read_result, read_segment, same_window, segment_files
+from badc_core.results import Problem, digest, ignore, read_lines, read_result, same_window, segment_files
 
 __all__ = ["DoneIndex", "State"]
 
@@ -38,16 +38,15 @@ class DoneIndex:
         self._base = base
         self._fingerprint = fingerprint
         self._on_problem = on_problem
-        self._done: set[bytes] = set()
-        self._other: dict[bytes, State] = {}
+        self._done: set[int] = set()
+        self._other: dict[int, State] = {}
         self._listing: tuple[str, frozenset[str]] = ("", frozenset())
         self._read_segments()
 
     def _read_segments(self) -> None:
         done, other = self._done, self._other
         for path in reversed(segment_files(self._base)):
-            for stored in read_segment(path, self._on_problem):
-                entry = stored.document
+            for _, entry in read_lines(path, self._on_problem):
                 window = entry.get("chunk") or {}
                 name = f"{entry.get('recording_id')}\0{entry.get('chunk_id')}"
                 if entry.get("fingerprint") == self._fingerprint:
@@ -71,8 +70,8 @@ class DoneIndex:
     def _in_segments(self, chunk: Chunk) -> State:
         name = f"{chunk.recording_id}\0{chunk.chunk_id}"
         window = f"{name}\0{chunk.start_ms}\0{chunk.end_ms}\0{chunk.offset_ms}\0"
-        seconds = (chunk.sha256, "-") if chunk.sha256 else ("-", "*")
-        if any(digest(window + second) in self._done for second in seconds):
+        # "-": a result that does not know its content; "*": one that does, for a chunk that does not.
+        if digest(window + "-") in self._done or digest(window + (chunk.sha256 or "*")) in self._done:
             return "done"
         return self._other.get(digest(name), "missing") if self._other else "missing"
 
@@ -97,7 +96,7 @@ class DoneIndex:
         return "failed" if entry.get("status") == "failed" else "done"
 
 
-def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[bytes, ...]:
+def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[int, ...]:
     """Digests under which a result is found.
 
     A result that knows its content (``sha256``) serves a chunk with the same digest or with none; one that does not
