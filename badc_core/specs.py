@@ -497,12 +497,15 @@ class SignalInfo:
         Frames that the header promises; for a header without a length, what the file size allows.
     damage
         What is wrong with the file, in a sentence; ``None`` when nothing is known to be wrong.
+    bits_per_sample
+        As stored; ``None`` where that has no meaning (lossy compression).
     """
 
     sample_rate_hz: int
     channels: int
     frames: int
     damage: str | None = None
+    bits_per_sample: int | None = None
 
     @property
     def duration_ms(self) -> int:
