@@ -12,7 +12,7 @@ from badc_demo.findings import Damage, Found, Heard
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["clock", "damage_line", "found_table", "heard_table", "next_steps", "position"]
+__all__ = ["damage_line", "found_table", "heard_table", "next_steps", "position", "span"]
 
 
 def position(milliseconds: int) -> str:
@@ -21,49 +21,49 @@ def position(milliseconds: int) -> str:
     return f"{minutes}:{rest // 1000:02d}.{rest % 1000 // 100}"
 
 
-def clock(moment: str, *, date: bool = True) -> str:
-    """Return a time of the table as people write it: ``2025-06-11 04:30:21``."""
-    day, _, time = moment.partition("T")
-    return f"{day} {time[:8]}" if date else time[:8]
+def span(first: str, last: str) -> tuple[str, str]:
+    """Return two times of the table as people write them; the second without its day when that is the first's."""
+    day, _, time = first.partition("T")
+    last_day, _, last_time = last.partition("T")
+    return f"{day} {time[:5]}", last_time[:5] if day == last_day else f"{last_day} {last_time[:5]}"
+
+
+def _table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
 
 
 def heard_table(found: Sequence[Heard]) -> Table:
-    """Return the table of what was heard where and when."""
-    from rich.table import Table
-
-    table = Table(title="What was heard, where and when", title_justify="left", title_style="bold")
-    for name in ("study area", "site", "species"):
-        table.add_column(name)
+    """Return the table of what was heard where and when; 80 columns wide."""
+    table = _table("What was heard, where and when")
+    table.add_column("study area/site", no_wrap=True)
+    table.add_column("species", no_wrap=True)
     table.add_column("windows", justify="right")
-    table.add_column("from")
-    table.add_column("to")
+    table.add_column("from", no_wrap=True)
+    table.add_column("to", no_wrap=True)
     table.add_column("best", justify="right")
     before = None
     for item in found:
-        place = (item.study_area, item.site)
-        if before is not None and place != before:
-            table.add_section()
-        shown = place if place != before else ("", "")
+        place = f"{item.study_area}/{item.site}"
+        shown = place if place != before else ""
         before = place
-        same_day = item.first[:10] == item.last[:10]
-        last = clock(item.last, date=not same_day)
-        table.add_row(*shown, item.label, str(item.detections), clock(item.first), last, f"{item.best:.2f}")
+        table.add_row(shown, item.label, str(item.detections), *span(item.first, item.last), f"{item.best:.2f}")
     return table
 
 
 def found_table(found: Sequence[Found]) -> Table:
     """Return the table of what was laid and what was heard of it."""
-    from rich.table import Table
-
-    table = Table(title=f"{SPECIES}: laid, and heard", title_justify="left", title_style="bold")
+    table = _table(f"{SPECIES}: laid, and heard")
     table.add_column("recording")
     for name in ("laid at", "loudness", "heard at", "confidence"):
         table.add_column(name, justify="right")
     before = None
     for item in found:
         name = item.file.path.name if item.file != before else ""
-        if before is not None and name:
-            table.add_section()
         before = item.file
         laid = (name, position(item.song.at_ms), f"{item.song.loudness_db} dB")
         if item.heard_at_ms is not None and item.confidence is not None:
@@ -85,7 +85,7 @@ def damage_line(file: LongFile, cost: Damage) -> str:
     return text + f", {cost.missing} {verb} missing. Nothing else was lost."
 
 
-def next_steps(folder: Path, files: Iterable[tuple[str, Path]], parquet: Path) -> list[str]:
+def next_steps(files: Iterable[tuple[str, Path]], parquet: Path) -> list[str]:
     """Return the closing lines: where everything lies, and what to try next."""
     lines = [f"{kind + ':':9}{path}" for kind, path in files]
     return [
