@@ -160,9 +160,9 @@ class SummaryWriter:
             self._add(key, {"status": "success", "output": place, "recording_id": recording_id})
 
     def _add(self, key: str, entry: Mapping[str, Any]) -> None:
-        name = dumps(key)
-        self._note(name[:-1])
-        self._spool.add(name + b":" + dumps(entry))
+        line = dumps({key: entry})[1:-1]
+        self._note(line[: line.index(STATUS)])
+        self._spool.add(line)
 
     def _note(self, name: bytes) -> None:
         if not self._keys.add(name):

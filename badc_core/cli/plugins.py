@@ -13,6 +13,14 @@ from badc_core.host import KINDS, Host, Kind, Provided
 
 _NEW = "badc_core.cli.plugins_new"
 
+_HELP = """List plugins; with a NAME, tell everything about that one.
+
+\b
+badc plugins              what is installed
+badc plugins NAME         one plugin and its options
+badc plugins new NAME     a new plugin, ready to fill in
+"""
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
 
 
@@ -39,18 +47,11 @@ class _PluginsGroup(click.Group):
         return one
 
 
-@click.group(cls=_PluginsGroup, invoke_without_command=True, subcommand_metavar="[NAME | new NAME ...]")
+@click.group(cls=_PluginsGroup, invoke_without_command=True, subcommand_metavar="[NAME | new NAME ...]", help=_HELP)
 @_JSON
 @click.option("--options", is_flag=True, help="Show the options that each takes, with their defaults.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, options: bool) -> None:
-    r"""List plugins; with a NAME, tell everything about that one.
-
-    \b
-    badc plugins              what is installed
-    badc plugins NAME         one plugin and its options
-    badc plugins new NAME     a new plugin, ready to fill in
-    """
     if ctx.invoked_subcommand is not None:
         return
     host = hosts.default_host()
@@ -95,7 +96,7 @@ def _everything(host: Host) -> Iterable[tuple[Kind, Provided]]:
 
 
 def catalogue(host: Host, *, options: bool = False) -> dict[str, Any]:
-    """Return everything that is installed as JSON values; with options only on request, because that imports plugins."""
+    """Return everything that is installed as JSON values; options on request only, because they import plugins."""
     return {
         "plugins": [_row(host, kind, provided, options=options) for kind, provided in _everything(host)],
         "broken": [
