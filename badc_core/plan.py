@@ -324,15 +324,19 @@ def read_tasks(folder: Path, plan: Plan, shard: Shard) -> list[Task]:
     tasks = []
     last_facts: Mapping[str, Any] | None = None
     last: Recording | None = None
+    source, path = "", Path()
     for line in data.splitlines():
         entry = load_json(line)
+        if entry["source_path"] != source:
+            source = entry["source_path"]
+            path = Path(source)
         facts = entry["recording"]
         if last is None or facts != last_facts or last.recording_id != entry["recording_id"]:
             last_facts, last = facts, _recording(entry["recording_id"], facts)
         chunk = Chunk(
             entry["chunk_id"],
             entry["recording_id"],
-            Path(entry["source_path"]),
+            path,
             entry["start_ms"],
             entry["end_ms"],
             entry["overlap_ms"],
