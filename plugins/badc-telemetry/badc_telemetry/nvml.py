@@ -89,18 +89,26 @@ class NvmlSampler:
         return answer.decode(errors="replace") if isinstance(answer, bytes) else answer
 
     def _list(self, handles: dict[str, Any]) -> Iterator[Gpu]:
-        """Yield all GPUs in NVML's order, and keep their handles and their slices' by UUID."""
+        """Yield the GPUs in NVML's order, and keep their handles and their slices' by UUID.
+
+        A GPU that this process may not touch is left out and has no number, as for CUDA: so do job schedulers fence in
+        their jobs.
+        """
         nvml = self._nvml
+        refused: dict[int, str] = {}
         for index in range(self._ask("number of GPUs", nvml.nvmlDeviceGetCount) or 0):
-            handle = self._ask(f"GPU {index}", nvml.nvmlDeviceGetHandleByIndex, index)
-            uuid = handle and self._ask("UUID", nvml.nvmlDeviceGetUUID, handle)
-            if not uuid:
-                # It keeps its number, but nobody can be sent to it.
-                yield Gpu(f"unknown-{index}")
-                handles[f"unknown-{index}"] = None
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                uuid = nvml.nvmlDeviceGetUUID(handle)
+            except nvml.NVMLError as error:
+                refused[index] = str(error)
                 continue
+            uuid = uuid.decode() if isinstance(uuid, bytes) else uuid
             handles[uuid] = handle
             yield Gpu(uuid, tuple(self._slices(uuid, handle, handles)))
+        if refused:
+            say = _log.info if handles else _log.warning
+            say("there are GPUs that this process may not use", gpus=list(refused), reason=next(iter(refused.values())))
 
     def _slices(self, gpu_uuid: str, gpu: Any, handles: dict[str, Any]) -> Iterator[MigSlice]:
         nvml = self._nvml
@@ -128,13 +136,13 @@ class NvmlSampler:
             return None
 
     def _slot(self, index: int, uuid: str, entry: str, name: str | None, handle: Any) -> _Slot:
-        memory = handle and self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo, handle)
+        memory = self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo, handle)
         total = memory.total // _MIB if memory else None
         return _Slot(Device("gpu", index, name, uuid, entry, total), handle)
 
     def _measure(self, slot: _Slot) -> Measurement:
-        use = slot.handle and self._ask("load", self._nvml.nvmlDeviceGetUtilizationRates, slot.handle)
-        memory = slot.handle and self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo, slot.handle)
+        use = self._ask("load", self._nvml.nvmlDeviceGetUtilizationRates, slot.handle)
+        memory = self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo, slot.handle)
         return Measurement(
             slot.device.index,
             use.gpu if use else None,
