@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BirdnetRunner", "open_runner"]
 
 _DECIMALS = 6  # of a score; float32 has seven digits
+_MOST_THREADS = 2  # a second thread gives one worker 15 % more; a second worker gives 95 %
 
 
 def open_runner(options: BirdnetOptions | None, context: WorkerContext) -> BirdnetRunner:
@@ -36,7 +37,7 @@ def open_runner(options: BirdnetOptions | None, context: WorkerContext) -> Birdn
     options = options or BirdnetOptions()
     weights = find_weights(options)
     names = read_labels(weights.labels)
-    network = Network(weights.model, options.threads or min(2, os.cpu_count() or 1))
+    network = Network(weights.model, options.threads or min(_MOST_THREADS, _cores()))
     if network.outputs != len(names):
         raise RunnerError(
             f"BirdNET's model {weights.model} has {network.outputs} outputs, but {weights.labels} names {len(names)}.",
@@ -191,6 +192,13 @@ class BirdnetRunner:
                 label_name=common,
                 confidence=round(float(row[output]), _DECIMALS),
             )
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; batch systems hand out fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _frames(signal: Signal) -> int:

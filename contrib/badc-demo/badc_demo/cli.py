@@ -46,7 +46,7 @@ def demo(folder: Path, minutes: int) -> None:
     console.print(f"BADC, a demonstration in {folder}", style="bold")
     _build(console, folder, minutes, sounds)
     manifest = _cut(console, folder)
-    _listen(console, folder, manifest)
+    _listen(console, folder, manifest, minutes)
     _show(console, folder, manifest, minutes)
 
 
@@ -82,17 +82,18 @@ def _cut(console: Console, folder: Path) -> Path:
     return folder / MANIFEST
 
 
-def _listen(console: Console, folder: Path, manifest: Path) -> None:
+def _listen(console: Console, folder: Path, manifest: Path, minutes: int) -> None:
     from badc_core.cli.progress import ProgressLine
+    from badc_demo.dataset import audible_ms
     from badc_demo.story import listen
 
     console.print(f"3/4 BirdNET 2.4 listens. {LICENCE}")
     with ProgressLine() as progress:
         summary = listen(folder, manifest, progress)
-    console.print(f"    {_how_it_went(summary)}")
+    console.print(f"    {_how_it_went(summary, audible_ms(minutes))}")
 
 
-def _how_it_went(summary: RunSummary) -> str:
+def _how_it_went(summary: RunSummary, present_ms: int) -> str:
     counts, planned = summary.counts, summary.planned
     again = f" ({planned.failed_before} that failed before were tried again)" if planned.failed_before else ""
     if not counts.chunks:
@@ -100,7 +101,7 @@ def _how_it_went(summary: RunSummary) -> str:
     text = f"{counts.chunks} chunks in {summary.elapsed_s:.1f} s"
     if planned.done:
         return f"{text}; {planned.done} of {planned.total} were done before{again}"
-    return f"{text}, {counts.audio_ms / 1000 / summary.elapsed_s:.0f} times as fast as they were recorded"
+    return f"{text}, {present_ms / 1000 / summary.elapsed_s:.0f} times as fast as they were recorded"
 
 
 def _show(console: Console, folder: Path, manifest: Path, minutes: int) -> None:

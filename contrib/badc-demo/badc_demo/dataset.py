@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
-__all__ = ["SONG_MS", "SPECIES", "LaidSong", "LongFile", "city_path", "long_files", "steps", "write_dataset"]
+__all__ = [
+    "SONG_MS",
+    "SPECIES",
+    "LaidSong",
+    "LongFile",
+    "audible_ms",
+    "city_path",
+    "long_files",
+    "steps",
+    "write_dataset",
+]
 
 SPECIES = "Common Yellowthroat"
 SONG_MS = 5903
@@ -34,6 +44,7 @@ MARKER = "badc-demo.json"
 
 _CITY_SITE = Path("CityPark/AM01")
 _CREEK_SITE = Path("BoggyCreek/BC07")
+_CITY_MS = 90_000
 _FIRST_START = dt.datetime(2025, 6, 11, 4, 30)
 _BETWEEN_STARTS = dt.timedelta(minutes=30)
 _SUFFIXES = (".wav", ".flac", ".wav")
@@ -123,6 +134,11 @@ def city_path(sound: Path) -> Path:
 def steps(minutes: int) -> int:
     """Return how many times :func:`write_dataset` reports."""
     return len(long_files(minutes)) + 3
+
+
+def audible_ms(minutes: int) -> int:
+    """Return how much sound the dataset holds, what is missing from the damaged file not counted."""
+    return _CITY_MS + sum(file.present_ms for file in long_files(minutes))
 
 
 def write_dataset(

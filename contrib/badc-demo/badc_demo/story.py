@@ -41,6 +41,29 @@ class Tables:
     duckdb: Path
 
 
+def cut(folder: Path) -> int:
+    """List the chunks of all recordings in a manifest, and who, where and when beside it; writes no sound.
+
+    Returns
+    -------
+    int
+        How many chunks there are.
+    """
+    from badc_core import manifest
+    from badc_core.chunking import virtual_chunks
+    from badc_core.recordings import RecordingRules, assign_ids, describe, find
+    from badc_core.signals import known_suffixes, probe
+
+    root = (folder / RECORDINGS).absolute()
+    found = []
+    for path, recording_id in assign_ids(find(root, known_suffixes()), root).items():
+        info, hints = probe(path)
+        found.append((describe(path, recording_id, info, hints, RecordingRules(), root), info))
+    manifest.write_recordings(folder / MANIFEST, (recording for recording, _ in found))
+    chunks = (chunk for recording, info in found for chunk in virtual_chunks(recording, info, CHUNK_MS / 1000))
+    return manifest.write(folder / MANIFEST, chunks)
+
+
 def listen(folder: Path, manifest: Path, on_progress: Callable[[Progress], None]) -> RunSummary:
     """Analyse the chunks that have no result yet.
 
@@ -92,25 +115,3 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of the CSV file: a few hundred here."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def cut(folder: Path) -> int:
-    """List all chunks of all recordings in a manifest, without writing sound, and return how many there are."""
-    from badc_core import manifest
-    from badc_core.model import Chunk
-    from badc_core.recordings import RecordingRules, assign_ids, describe, find
-    from badc_core.signals import known_suffixes, probe
-
-    root = folder / RECORDINGS
-    paths = list(find(root, known_suffixes()))
-    chunks = []
-    recordings = []
-    for path, recording_id in assign_ids(paths, root).items():
-        info, hints = probe(path)
-        recording = describe(path.absolute(), recording_id, info, hints, RecordingRules(), root)
-        recordings.append(recording)
-        for start in range(0, info.duration_ms, CHUNK_MS):
-            end = min(start + CHUNK_MS, info.duration_ms)
-            chunks.append(Chunk(f"{recording_id}_{start}_{end}", recording_id, path.absolute(), start, end, 0, start))
-    manifest.write_recordings(folder / MANIFEST, recordings)
-    return manifest.write(folder / MANIFEST, chunks)
