@@ -167,14 +167,15 @@ def _option_lines(option: click.Option, context: click.Context) -> list[str]:
         names += " / " + ", ".join(f"`{name}`" for name in option.secondary_opts)
     if not option.is_flag and not option.count:
         names += f" `{option.make_metavar(context)}`"
-    facts = [_prose(option.help or "")]
+    text, told = re.subn(r"\s*\[default: (.*)\]$", r" Default: `\1`.", option.help or "")
+    facts = [_prose(text)]
     if option.required:
         facts.append("Required.")
-    if option.multiple:
+    if option.multiple and "repeat" not in text:
         facts.append("May be given several times.")
     if extra.get("range"):
         facts.append(f"Range: `{extra['range']}`.")
-    if extra.get("default"):
+    if extra.get("default") and not told:
         facts.append(f"Default: `{extra['default']}`.")
     if option.envvar:
         variables = [option.envvar] if isinstance(option.envvar, str) else option.envvar
@@ -195,8 +196,8 @@ def _command_section(item: Described) -> str:
             lines += [f"`{argument.human_readable_name}`", f": {text}", ""]
     for option in item.options:
         lines += _option_lines(option, item.context)
-    if isinstance(item.command, click.Group):
-        names = item.command.list_commands(item.context)
+    names = item.command.list_commands(item.context) if isinstance(item.command, click.Group) else []
+    if names:
         lines += ["Commands: " + ", ".join(f"`{name}`" for name in names) + ".", ""]
     return "\n".join(lines)
 
