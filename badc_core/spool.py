@@ -99,6 +99,7 @@ class Spool:
                 yield line[:-2]
 
     def add(self, line: bytes) -> None:
+        """Keep a line; it is saved with some others."""
         self._waiting.append(line)
         if len(self._waiting) % _BATCH == 0:
             self.save()
@@ -117,6 +118,7 @@ class Spool:
             self._waiting.clear()
 
     def lines(self) -> Iterator[bytes]:
+        """Yield all lines, saved or waiting, in order."""
         with self._path.open("rb") as file:
             at = 0
             while at < self._good:
@@ -135,6 +137,7 @@ class Spool:
         out.writelines(line + b",\n" for line in self._waiting)
 
     def close(self, *, remove: bool) -> None:
+        """Close the file, and remove it when it is needed no more."""
         self._file.close()
         if remove:
             self._path.unlink(missing_ok=True)

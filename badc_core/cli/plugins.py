@@ -52,6 +52,7 @@ class _PluginsGroup(click.Group):
 @click.option("--options", is_flag=True, help="Show the options that each takes, with their defaults.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, options: bool) -> None:
+    """``badc plugins``."""
     if ctx.invoked_subcommand is not None:
         return
     host = hosts.default_host()
