@@ -83,9 +83,12 @@ def localised(moment: StartTime, zone: dt.tzinfo | None) -> tuple[StartTime, str
     early = moment.wall.replace(tzinfo=zone, fold=0)
     late = moment.wall.replace(tzinfo=zone, fold=1)
     before, after = early.utcoffset(), late.utcoffset()
-    if before == after or before is None or after is None:
-        return Instant(early), None
     shown = moment.wall.isoformat(sep=" ", timespec="seconds")
+    if before == after or before is None or after is None:
+        try:
+            return Instant(early), None
+        except OverflowError:  # the first or the last day of the calendar, as a clock shows that was never set
+            return moment, f"{shown} in {zone} is outside the calendar; left without a zone"
     if before < after:
         return moment, f"{shown} does not exist in {zone}: the clocks were put forward then; left without a zone"
     return moment, f"{shown} happened twice in {zone}: the clocks were put back then; left without a zone"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
@@ -17,7 +18,7 @@ from typing import Any
 from badc_core.atomic import replacing
 from badc_core.errors import ManifestError
 
-__all__ = ["Table", "field", "writing"]
+__all__ = ["Table", "decimal_number", "field", "whole_number", "writing"]
 
 _special = re.compile(r'[",\r\n]').search
 
@@ -26,6 +27,26 @@ def field(text: str) -> str:
     """Return a field's text, between quotation marks where it needs them."""
     # csv.writer before Python 3.13 leaves a lone \r unquoted, which every reader takes for the end of the line.
     return '"' + text.replace('"', '""') + '"' if _special(text) else text
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number, without its fraction; ``None`` for an empty or unreadable field."""
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        number = decimal_number(text)
+        return None if number is None else int(number)
+
+
+def decimal_number(text: str) -> float | None:
+    """Return a finite number; ``None`` for an empty or unreadable field."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 @contextlib.contextmanager

@@ -1,29 +1,36 @@
 """Manifests: which chunks are to be analysed, one CSV row each; streamed in and out.
 
 The format is described in ``docs/reference/formats/manifest.md``. A manifest may hold millions of rows, so nothing
-here keeps more than one of them. Beside a manifest, ``<stem>.recordings.csv`` tells who, where and when, one row per
-recording.
+here keeps more than one of them. The table of recordings beside it is :mod:`badc_core.recordings_table`, whose
+functions can be had from here, too.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from badc_core.csvfile import Table, field, writing
+from badc_core.csvfile import Table, field, whole_number, writing
 from badc_core.errors import ManifestError
 from badc_core.layout import check_id, source_candidates
-from badc_core.model import Chunk, Recording
+from badc_core.model import Chunk
+from badc_core.recordings_table import (
+    RECORDING_COLUMNS,
+    RecordingLookup,
+    is_recordings_file,
+    read_recordings,
+    recordings_path,
+    write_recordings,
+)
 
 __all__ = [
     "COLUMNS",
     "DRY_RUN",
     "RECORDING_COLUMNS",
     "TODO_HASH",
+    "RecordingLookup",
     "is_recordings_file",
     "read",
     "read_recordings",
@@ -46,21 +53,6 @@ COLUMNS = (
 )
 """Of a manifest, in the order in which they are written. All but the last are BADC 0.1's."""
 
-RECORDING_COLUMNS = (
-    "recording_id",
-    "path",
-    "sample_rate_hz",
-    "channels",
-    "duration_ms",
-    "started_at",
-    "study_area",
-    "site",
-    "device",
-    "latitude",
-    "longitude",
-)
-"""Of the file of recordings: the fields of :class:`~badc_core.model.Recording`."""
-
 TODO_HASH = "TODO_HASH"
 """In column ``sha256``: not computed. A chunk's ``sha256=None`` is written so, and so is read an empty field."""
 
@@ -73,10 +65,6 @@ _OLD_COLUMNS = COLUMNS[:-_NEW_IN_0_2]
 _TAIL = len(_OLD_COLUMNS) - _REQUIRED
 _MOST_PIECES = 64
 _CACHED_PATHS = 1024
-_SUFFIX = ".recordings.csv"
-
-
-# ---------------------------------------------------------------------------------------------- chunks
 
 
 def read(path: Path) -> Iterator[Chunk]:
@@ -112,15 +100,15 @@ def read(path: Path) -> Iterator[Chunk]:
             if len(paths) >= _CACHED_PATHS:
                 paths.clear()
             source_path = paths[source] = _source(source, table)
-        start_ms = _whole(start)
-        end_ms = _whole(end)
+        start_ms = whole_number(start)
+        end_ms = whole_number(end)
         yield Chunk(
             chunk_id,
             last_id,  # one string for all rows of a recording: a list of a million chunks then takes half the memory
             source_path,
             start_ms,
             end_ms,
-            _whole(overlap),
+            whole_number(overlap),
             _offset(offset, start_ms, end_ms, table) if offset else None,
             *_digest_and_notes(digest, notes),
         )
@@ -187,7 +175,7 @@ def resolve_source(source: Path, manifest: Path) -> Path:
 
 @functools.lru_cache(maxsize=4096)
 def _places(folder: Path, manifest: Path, working_folder: str) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if place.is_dir()))
+    return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if os.path.isdir(place)))  # noqa: PTH112 - never raises
 
 
 def _source(text: str, table: Table) -> Path:
@@ -196,26 +184,8 @@ def _source(text: str, table: Table) -> Path:
     return Path(text)
 
 
-def _whole(text: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        number = _number(text)
-        return None if number is None else int(number)
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _offset(text: str, start_ms: int | None, end_ms: int | None, table: Table) -> int | None:
-    offset_ms = _whole(text.strip())
+    offset_ms = whole_number(text.strip())
     if offset_ms is None and not text.strip():
         return None
     if offset_ms is None or offset_ms < 0:
@@ -282,89 +252,3 @@ def _mended(row: list[str], header: list[str]) -> list[str] | None:
                 perhaps.append([recording_id, chunk_id, source, *tail])
     found = surely or perhaps
     return found[0] if len(found) == 1 else None
-
-
-# ------------------------------------------------------------------------------------------ recordings
-
-
-def recordings_path(manifest: Path) -> Path:
-    """Return the file that tells who, where and when: ``<stem>.recordings.csv`` beside the manifest."""
-    return manifest.with_name(manifest.stem + _SUFFIX)
-
-
-def is_recordings_file(path: Path) -> bool:
-    """Whether a file is named like one of :func:`recordings_path`: it ends in ``.csv``, but is no manifest."""
-    return path.name.endswith(_SUFFIX)
-
-
-def write_recordings(manifest_path: Path, recordings: Iterable[Recording]) -> Path:
-    """Write the recordings of a manifest beside it, whole, and return the file.
-
-    Raises
-    ------
-    ManifestError
-        An id cannot name a file.
-    StoreError
-        The system refused.
-    """
-    target = recordings_path(manifest_path)
-    with writing(target, RECORDING_COLUMNS) as file:
-        for recording in recordings:
-            check_id(recording.recording_id, "recording_id")
-            values: list[Any] = [getattr(recording, name) for name in RECORDING_COLUMNS]
-            values[RECORDING_COLUMNS.index("started_at")] = recording.started_at and recording.started_at.isoformat()
-            file.write(",".join("" if value is None else field(str(value)) for value in values) + "\n")
-    return target
-
-
-def read_recordings(manifest_path: Path) -> dict[str, Recording]:
-    """Return the recordings of a manifest by their ids; empty when it has no file of recordings.
-
-    Parameters
-    ----------
-    manifest_path
-        The manifest, not the file beside it.
-
-    Raises
-    ------
-    ManifestError
-        With the path and the line: a column is missing, an id occurs twice, a time that is none.
-    """
-    path = recordings_path(manifest_path)
-    if not os.path.lexists(path):
-        return {}
-    table = Table(path, RECORDING_COLUMNS, 2)
-    found: dict[str, Recording] = {}
-    for row in table:
-        recording = _recording(dict(zip(RECORDING_COLUMNS, row, strict=True)), table)
-        if recording.recording_id in found:
-            raise table.error(f"recording_id {recording.recording_id!r} occurs twice.")
-        found[recording.recording_id] = recording
-    return found
-
-
-def _recording(row: dict[str, str], table: Table) -> Recording:
-    from badc_core.serde import parse_start_time
-
-    try:
-        recording_id = check_id(row["recording_id"], "recording_id")
-        started_at = parse_start_time(row["started_at"].strip()) if row["started_at"].strip() else None
-    except ManifestError as error:
-        raise table.error(error.message, hint=error.hint) from None
-    except ValueError:
-        raise table.error(
-            f"started_at {row['started_at']!r} is no time.", hint="Write 2026-01-31T08:15:02, with +00:00 for UTC."
-        ) from None
-    return Recording(
-        recording_id=recording_id,
-        path=Path(row["path"]),
-        sample_rate_hz=_whole(row["sample_rate_hz"]),
-        channels=_whole(row["channels"]),
-        duration_ms=_whole(row["duration_ms"]),
-        started_at=started_at,
-        study_area=row["study_area"] or None,
-        site=row["site"] or None,
-        device=row["device"] or None,
-        latitude=_number(row["latitude"]),
-        longitude=_number(row["longitude"]),
-    )

@@ -65,7 +65,7 @@ _LOCATION = re.compile(
 )
 _CHANNELS = re.compile(r"(?:_0\+1_?|__[01]__)$")
 _AUDIOMOTH_NUMBER = re.compile(r"[0-9A-F]{16}")
-_PIECE = re.compile(r"_chunk_(\d+)_\d+$")
+_PIECE = re.compile(r"_chunk_(\d{1,12})_\d{1,12}$")  # up to 31 years
 
 _UNIX_SECONDS = re.compile(r"[0-9A-F]{8}")
 _FIRST_AUDIOMOTH = int(dt.datetime(2017, 1, 1, tzinfo=dt.UTC).timestamp())
@@ -159,9 +159,9 @@ def _moment(parts: dict[str, str | None]) -> StartTime | None:
     try:
         digits = parts.get("year") or ""
         year = int(digits) + (2000 if len(digits) == 2 else 0)
-        clock = [int(parts.get(name) or 0) for name in ("month", "day", "hour", "minute", "second")]
+        month, day, hour, minute, second = (int(parts.get(name) or 0) for name in _TIME_GROUPS[1:6])
         microseconds = int((parts.get("fraction") or "")[:6].ljust(6, "0"))
-        moment = dt.datetime(year, *clock, microseconds, tzinfo=zone)
+        moment = dt.datetime(year, month, day, hour, minute, second, microseconds, tzinfo=zone)
         if year not in _YEARS or (zone_text and zone is None):
             return None
         return LocalTime(moment) if zone is None else Instant(moment)

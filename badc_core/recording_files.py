@@ -69,11 +69,14 @@ def find(
     RecordingError
         There is no such folder.
     """
-    if not folder.exists():
-        raise RecordingError(f"There is no folder {folder}.")
-    if not folder.is_dir():
-        yield folder
-        return
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            yield folder
+            return
+    except FileNotFoundError:
+        raise RecordingError(f"There is no folder {folder}.") from None
+    except OSError as error:
+        raise RecordingError(f"Cannot look into {folder}: {error.strerror or error}.") from error
     wanted = {suffix.lower() for suffix in suffixes}
     lowered = pattern.lower() if pattern is not None else None
 

@@ -310,7 +310,11 @@ def _site(name: NameFacts, places: Mapping[str, str], rules: RecordingRules) -> 
 
 
 def _told_by_folders(path: Path, root: Path | None, patterns: tuple[FolderPattern, ...]) -> Mapping[str, str]:
-    root = root if root is not None else dataset_root(path)
+    try:
+        root = root if root is not None else dataset_root(path)
+        in_dataset = root is not None and dataset_root(root) == root.absolute()
+    except OSError:  # a folder that may not be looked into; reading the file will say so
+        return {}
     if root is None:
         return {}
     # Links stay as they are, so no resolve(): in a dataset they lead to folders whose names mean nothing.
@@ -319,7 +323,7 @@ def _told_by_folders(path: Path, root: Path | None, patterns: tuple[FolderPatter
     if not folder.is_relative_to(top):
         return {}
     folders = folder.relative_to(top).parts
-    if folders[:1] == ("audio",) and dataset_root(top) == top:
+    if folders[:1] == ("audio",) and in_dataset:
         folders = folders[1:]
     for pattern in patterns:
         told = pattern.match(folders)

@@ -346,6 +346,30 @@ def test_recordings_lie_beside_the_manifest_and_may_be_missing(tmp_path: Path) -
     assert manifest.read_recordings(book) == {}
 
 
+def test_recordings_are_looked_up_in_any_order(tmp_path: Path) -> None:
+    book = tmp_path / "m.csv"
+    told = [Recording(f"R{n}", Path(f"/{n}.wav"), site=str(n)) for n in range(5)]
+    manifest.write_recordings(book, told)
+    for order in ([0, 1, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 0, 1, 0, 3, 1], [2, 2]):
+        lookup = manifest.RecordingLookup(book)
+        assert [lookup.get(f"R{n}") for n in order] == [told[n] for n in order]
+        assert lookup.get("other") is None
+        assert lookup.get("R2") == told[2]
+    assert manifest.RecordingLookup(tmp_path / "none.csv").get("R1") is None
+
+
+def test_a_look_through_in_order_keeps_one_recording(tmp_path: Path) -> None:
+    book = tmp_path / "m.csv"
+    count = 5_000
+    manifest.write_recordings(book, (Recording(f"R{n}", Path("/d/R.wav"), site=f"S{n}") for n in range(count)))
+    lookup = manifest.RecordingLookup(book)
+    lookup.get("R0")
+    tracemalloc.start()
+    assert all(lookup.get(f"R{n}") is not None for n in range(count))
+    assert tracemalloc.get_traced_memory()[1] < 200_000
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [

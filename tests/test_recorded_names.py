@@ -60,6 +60,7 @@ REFUSED = [
     ("20210514_043000_+2500", "does not exist"),
     ("A_20210514_043000_20210515_043000", "more than one"),
 ]
+ODD = "L_20120601_050000_chunk_" + "9" * 40 + "_1"  # no chunk file of ours: nobody records so long
 NO_TIME = [
     "CommonYellowthroat",
     "20250503",
@@ -111,6 +112,11 @@ def test_place_and_recorder_in_names() -> None:
     assert read_name("20190102T000000+1000_REC_[95.0+10.0]").latitude is None
     assert read_name("242A2604603691DD_20250503_031300").device == "242A2604603691DD"
     assert read_name("MEADOW_20250503_031300").device is None
+
+
+@pytest.mark.parametrize("stem", [ODD, "9" * 5000, "20120601_050000_" + "1" * 5000])
+def test_endless_numbers_do_no_harm(stem: str) -> None:
+    assert read_name(stem).started_at in (None, local("2012-06-01T05:00:00"))
 
 
 @given(st.text(max_size=40))

@@ -80,6 +80,13 @@ def test_without_a_stated_zone_a_local_time_stays_local() -> None:
     assert describe(Path("/x/20250503_031300.WAV"), "R", None, None, rules()).started_at == local("2025-05-03T03:13:00")
 
 
+@pytest.mark.parametrize(("wall", "zone"), [("0001-01-01T00:00:00", "+10:00"), ("9999-12-31T23:00:00", "-08:00")])
+def test_times_at_the_ends_of_the_calendar_stay_local(wall: str, zone: str) -> None:
+    moment, problem = localised(local(wall), zone_named(zone))
+    assert moment == local(wall)
+    assert "outside the calendar" in str(problem)
+
+
 def test_gap_and_fold_are_told_apart() -> None:
     zone = zone_named(VANCOUVER)
     assert "does not exist" in str(localised(local("2025-03-09T02:30:00"), zone)[1])
