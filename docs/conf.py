@@ -24,3 +24,4 @@ html_theme = "furo"
 html_title = f"BADC {version}"
 html_show_sourcelink = False
 highlight_language = "text"
+smartquotes = False  # `--flag` must not become a dash

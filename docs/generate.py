@@ -147,6 +147,12 @@ def described_commands(host: Host | None = None) -> Iterator[Described]:
     yield from walk(cli, ("badc",), None)
 
 
+def _plain(text: str) -> str:
+    """Return text in which nothing outside of code spans means something in Markdown."""
+    spans = re.split(r"(`[^`]*`)", text)
+    return "".join(span if span.startswith("`") else re.sub(r"([*<\[\]])", r"\\\1", span) for span in spans)
+
+
 def _prose(text: str) -> str:
     r"""Return a command's help as Markdown; a block marked ``\b`` keeps its lines."""
     blocks = []
@@ -154,7 +160,7 @@ def _prose(text: str) -> str:
         if paragraph.startswith("\b"):
             blocks.append("```text\n" + textwrap.dedent(paragraph.lstrip("\b").strip("\n")) + "\n```")
         else:
-            blocks.append(markdown(paragraph))
+            blocks.append(markdown(_plain(paragraph)))
     return "\n\n".join(blocks)
 
 
