@@ -124,10 +124,11 @@ def main(requests: int, answers: int, memory: int) -> None:
     try:
         runner = _open(hello)
         info = runner.info
+        told = {"info": unstructure(info)}
     except (Exception, SystemExit) as error:
         write_frame(answers, _failure(error))
         return
-    write_frame(answers, {"info": unstructure(info)})
+    write_frame(answers, told)
     try:
         while (message := read_frame(read)) is not None and "close" not in message:
             try:

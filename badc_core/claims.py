@@ -9,22 +9,26 @@ file system, is taken over. Who lost a claim that way finds out before the next 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from badc_core.atomic import explain, temporary_name
-from badc_core.errors import HeldError
+from badc_core.errors import HeldError, Interrupted
 from badc_core.layout import STATE_FOLDER
 
 __all__ = ["Claim", "claim"]
 
 STALE_AFTER_S = 60.0
 TOUCH_EVERY_S = 5.0
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 def _whoami(run_id: str) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def _whoami(run_id: str) -> dict[str, Any]:
     }
 
 
-def _process_started(pid: int) -> str:
+def _process_started(pid: object) -> str:
     """Return the start time of a process in clock ticks since boot, or an empty text."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -76,13 +80,11 @@ class Claim:
         self.path = path
         self.holder = holder
         self._inode = path.stat().st_ino
-        self._touched = time.monotonic()
 
     def touch(self) -> None:
-        """Say that the holder lives; does nothing when it was said a moment ago."""
-        if time.monotonic() - self._touched >= TOUCH_EVERY_S:
-            self._touched = time.monotonic()
-            with contextlib.suppress(OSError):
+        """Say that the holder lives; says nothing in the name of another who took the folder over."""
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._inode:
                 os.utime(self.path)
 
     def verify(self) -> None:
@@ -113,6 +115,31 @@ class Claim:
                 self.path.unlink()
 
 
+@contextlib.contextmanager
+def kept_alive(claims: Sequence[Claim]) -> Iterator[None]:
+    """Touch claims every few seconds while the block runs, whatever it is busy with.
+
+    Parameters
+    ----------
+    claims
+        May grow meanwhile.
+    """
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(TOUCH_EVERY_S):
+            for held in tuple(claims):
+                held.touch()
+
+    thread = threading.Thread(target=keep, name="badc-claims", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(1.0)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text())
@@ -136,7 +163,7 @@ def _is_dead(holder: dict[str, Any], me: dict[str, Any]) -> bool:
     same = ("host", "boot", "pid_namespace")
     if not me["boot"] or any(holder.get(key) != me[key] for key in same):
         return False
-    return _process_started(int(holder.get("pid") or 0)) != holder.get("process_started")
+    return _process_started(holder.get("pid")) != holder.get("process_started")
 
 
 def _age_s(path: Path) -> float:
@@ -149,7 +176,7 @@ def _age_s(path: Path) -> float:
         probe.unlink()
 
 
-def claim(base: Path, run_id: str, *, wait_s: float = 0.0) -> Claim:
+def claim(base: Path, run_id: str, *, wait_s: float = 0.0, stopping: Callable[[], bool] = lambda: False) -> Claim:
     """Claim an output folder.
 
     Parameters
@@ -160,6 +187,8 @@ def claim(base: Path, run_id: str, *, wait_s: float = 0.0) -> Claim:
         Who wants it.
     wait_s
         How long to wait for another run to end.
+    stopping
+        Says whether to give up waiting.
 
     Raises
     ------
@@ -167,6 +196,8 @@ def claim(base: Path, run_id: str, *, wait_s: float = 0.0) -> Claim:
         Another run holds it; the message says which.
     StoreError
         The folder cannot be made or written.
+    Interrupted
+        `stopping` said so.
     """
     path = base / STATE_FOLDER / "claim.json"
     me = _whoami(run_id)
@@ -188,6 +219,8 @@ def claim(base: Path, run_id: str, *, wait_s: float = 0.0) -> Claim:
                     f"{base} is in use by {_describe(holder)}.",
                     hint="Wait for it (--wait SECONDS), stop it, or choose another --output-dir.",
                 )
+            elif stopping():
+                raise Interrupted(f"Stopped while waiting for {base}, which is in use by {_describe(holder)}.")
             else:
                 time.sleep(0.2)
     except OSError as error:
@@ -198,18 +231,31 @@ def _take(path: Path, me: dict[str, Any]) -> bool:
     """Make the claim file, whole and exclusively: written under another name, then linked."""
     text = json.dumps(me, indent=2) + "\n"
     temporary = path.parent / temporary_name()
-    temporary.write_text(text)
     try:
+        temporary.write_text(text)
         os.link(temporary, path)
     except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: exclusive, though a reader may see it empty for a moment
-        with contextlib.suppress(FileExistsError), path.open("x") as file:
-            file.write(text)
-            return True
-        return False
+        return temporary.stat().st_nlink == 2  # NFS may do it, lose the answer, and refuse when asked again
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _take_without_link(path, text)
     finally:
-        temporary.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return True
+
+
+def _take_without_link(path: Path, text: str) -> bool:
+    """Make the claim file exclusively, though a reader may see it empty for a moment."""
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -220,6 +266,7 @@ def _set_aside(path: Path, stale: dict[str, Any] | None) -> None:
         path.rename(aside)
         if stale is not None and (moved := _read(aside)) is not None and moved.get("token") != stale.get("token"):
             # Somebody was quicker and holds it by now: give back the very file, so that its holder sees no change.
+            # Where a third one took the name meanwhile it stays aside, so that its inode cannot come back as another's.
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
-            aside.unlink()
+                aside.unlink()

@@ -21,11 +21,11 @@ from typing import Any
 from attrs import frozen
 
 from badc_core import __version__, layout
-from badc_core.atomic import write_bytes
-from badc_core.claims import Claim, claim
+from badc_core.atomic import explain, write_bytes
+from badc_core.claims import Claim, claim, kept_alive
 from badc_core.config import fill, result_options
 from badc_core.devices import open_samplers, worker_slots
-from badc_core.errors import ExitCode, Interrupted, RunnerError
+from badc_core.errors import BadcError, ExitCode, Interrupted, PluginError, RunnerError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
@@ -53,7 +53,9 @@ from badc_core.telemetry import Hub
 __all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
 
 _log = get_logger("engine")
-GRACE_S = 30.0
+GRACE_S = 20.0
+"""How long the work in hand may take once the run was asked to stop; SLURM kills after 30 seconds."""
+
 _SHARDS_PER_WORKER = 8
 
 
@@ -80,15 +82,14 @@ def _prepare(request: RunRequest, host: Host) -> _Prepared:
     if spec.identify is None:
         identity = RunnerIdentity(spec.name)
     else:
-        identity = load_object(spec.identify)(options)
-    stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+        identity = _asked(lambda: load_object(spec.identify or "")(options), f"runner {spec.name!r}")
     return _Prepared(
         request=request,
         spec=spec,
         options=options,
         identity=identity,
         fingerprint=fingerprint(spec, identity, result_options(options)),
-        run_id=f"{stamp}-{secrets.token_hex(3)}",
+        run_id=_new_run_id(),
         source=first_source(request.manifest),
         versions={
             "badc-core": __version__,
@@ -96,6 +97,25 @@ def _prepare(request: RunRequest, host: Host) -> _Prepared:
             provided.provider.distribution: provided.provider.version,
         },
     )
+
+
+def _new_run_id() -> str:
+    """Return a UTC stamp with microseconds and a random tail: runs that begin within a second sort by time, too."""
+    now = dt.datetime.now(dt.UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now:%f}{secrets.token_hex(2)}"
+
+
+def _asked(ask: Callable[[], Any], whom: str) -> Any:
+    """Return what a plugin answers; whatever it raises becomes an error that names it."""
+    try:
+        return ask()
+    except BadcError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"The {whom} cannot be used: {type(error).__name__}: {error}.",
+            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
+        ) from error
 
 
 def _task_source(prepared: _Prepared, **callbacks: Any) -> TaskSource:
@@ -155,7 +175,7 @@ def _open_scheduler(request: RunRequest, host: Host) -> Scheduler:
     spec = host.find(SchedulerSpec, request.scheduler)
     cls = None if spec.options is None else load_object(spec.options)
     options = fill(cls, request.scheduler_options, f"scheduler {spec.name!r}")
-    scheduler: Scheduler = load_object(spec.open)(options)
+    scheduler: Scheduler = _asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
     return scheduler
 
 
@@ -219,6 +239,13 @@ def run(
         return running.go()
 
 
+def _in_our_words(error: BaseException, folder: Path) -> BaseException:
+    """Return what ended a worker as an error that says what to do, where the system refused something."""
+    if isinstance(error, OSError):
+        return explain(error, Path(str(error.filename or folder)))
+    return error
+
+
 class _Running:
     """The one run in hand; everything it opens is closed by the stack."""
 
@@ -243,20 +270,21 @@ class _Running:
 
     def go(self) -> RunSummary:
         request, prepared = self._request, self._prepared
+        self._stack.enter_context(self._signals_caught())
+        self._stack.enter_context(kept_alive(self._claims))
         scheduler = _open_scheduler(request, self._host)
-        samplers = open_samplers(self._host)
         self._base(layout.output_base(prepared.source, request.output_dir))
-        folder = self._claims[0].path.parent / prepared.run_id
-        folder.mkdir(parents=True)
+        folder = self._make_folder()
+        samplers = open_samplers(self._host)
         log = self._log_path()
         summary = SummaryWriter(log, folder / "jobs.jsonl")
         self._stack.callback(summary.close)
         sinks = self._open_sinks(log)
         hub = self._stack.enter_context(Hub(sinks, samplers, listeners=[summary.take]))
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
-        self._stack.enter_context(self._signals_caught())
 
         def done(chunk: Any, base: Path) -> None:
+            self._check_stop()
             place = f"{base}/{chunk.recording_id}/{chunk.chunk_id}.json" if request.layout == "files" else None
             summary.skipped(chunk.chunk_id, chunk.recording_id, place)
 
@@ -281,18 +309,26 @@ class _Running:
     def _base(self, base: Path) -> None:
         """Claim an output folder before anybody looks into it."""
         if all(held.path.parent.parent != base for held in self._claims):
-            held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s)
+            held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s, stopping=self._stop.is_set)
             self._claims.append(held)
             self._stack.callback(held.release)
 
+    def _make_folder(self) -> Path:
+        folder = self._claims[0].path.parent / self._prepared.run_id
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise explain(error, folder) from error
+        return folder
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted("Stopped while planning; nothing was run.", hint="Run the same command again.")
+
     def _interruptible(self, tasks: Iterator[Any]) -> Iterator[Any]:
-        """Pass tasks on; a plan of millions takes a while, in which the claim must live and signals must be heard."""
-        for number, task in enumerate(tasks):
-            if number % 1024 == 0:
-                if self._stop.is_set():
-                    raise Interrupted("Stopped while planning; nothing was run.", hint="Run the same command again.")
-                for held in self._claims:
-                    held.touch()
+        """Pass tasks on; a plan of millions takes a while, in which signals must be heard."""
+        for task in tasks:
+            self._check_stop()
             yield task
 
     def _verify(self) -> None:
@@ -362,14 +398,12 @@ class _Running:
                 if self._signals > 1 or time.monotonic() - stopped_at > GRACE_S:
                     self._cancel(scheduler, submission)
                     break
-            for held in self._claims:
-                held.touch()
             time.sleep(pause)
             pause = min(0.2, pause * 1.5)
         self._tell(run, hub, planned, time.monotonic() - started)
         errors = [state.error for state in states.values() if state.state == "failed" and state.error is not None]
         if errors:
-            raise errors[0]
+            raise _in_our_words(errors[0], run.folder)
 
     def _cancel(self, scheduler: Scheduler, submission: Submission) -> None:
         _log.warning("giving up the work in hand", grace_s=GRACE_S)

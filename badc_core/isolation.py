@@ -104,7 +104,12 @@ class RemoteRunner:
         self._context = context
         self._child: _Child | None = None
         self._memory = _SharedMemory(context.scratch)
-        self._info = structure(self._start()["info"], RunnerInfo)
+        try:
+            self._info = structure(self._start()["info"], RunnerInfo)
+        except BaseException:
+            self._end()
+            self._memory.close()
+            raise
 
     @property
     def info(self) -> RunnerInfo:
@@ -167,8 +172,12 @@ class RemoteRunner:
             returncode = child.wait()
             said = child.said()
             self._end()
+            last = said.strip().rpartition("\n")[2][:200]
             raise RunnerError(
-                f"The process of runner {self._name!r} {_died(returncode)}.", returncode=returncode, output=said
+                f"The process of runner {self._name!r} {_died(returncode)}.",
+                hint=f"Its last words: {last}" if last else None,
+                returncode=returncode,
+                output=said,
             )
         return answer
 

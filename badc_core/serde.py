@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +37,7 @@ def converter() -> Converter:
     """Return the converter; :class:`~pathlib.Path` and times are texts outside."""
     from cattrs import Converter
 
-    made = Converter(forbid_extra_keys=False)
+    made = Converter(forbid_extra_keys=False, unstruct_collection_overrides={Set: sorted})
     made.register_unstructure_hook(Path, str)
     made.register_structure_hook(Path, lambda value, _: Path(value))
     for moment in (Instant, LocalTime):

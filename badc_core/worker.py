@@ -74,6 +74,7 @@ def open_runner(plan: Plan, context: WorkerContext) -> Runner:
             cls = plan.options_class
             options = None if cls is None else structure(dict(plan.options), load_object(cls))
             runner = load_object(plan.open)(options, context)
+        found = runner.info.identity
     except (Exception, SystemExit) as error:
         if isinstance(error, RunnerError):
             raise
@@ -81,7 +82,6 @@ def open_runner(plan: Plan, context: WorkerContext) -> Runner:
         raise RunnerError(
             f"The runner {plan.runner!r} cannot be opened: {message}", hint=getattr(error, "hint", None)
         ) from error
-    found = runner.info.identity
     if found != plan.identity:
         with suppress(Exception):
             runner.close()
