@@ -31,6 +31,7 @@ Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 _BLOCK_FRAMES = 1 << 18
 _FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
 _XING = (b"Xing", b"Info")
 
 
@@ -189,7 +190,7 @@ class AudioFile:
         damage = None
         if last.end < info.frames:
             damage = _ends_early(last.start, info.frames, info.sample_rate_hz)
-        self._info = SignalInfo(info.sample_rate_hz, info.channels, info.frames, damage)
+        self._info = SignalInfo(info.sample_rate_hz, info.channels, info.frames, damage, info.bits)
         self._there = last.end
         self._decoder = _FlacDecoder(flac)
         self._finite = True
@@ -212,6 +213,7 @@ class AudioFile:
         with sound:
             rate, channels, there = sound.samplerate, sound.channels, sound.frames
             self._finite = sound.subtype not in _FLOAT_SUBTYPES
+            bits = _BITS.get(sound.subtype)
             mp3 = sound.format == "MP3" or sound.subtype.startswith("MPEG")
         promised = there
         if layout is not None and layout.frames is not None:
@@ -225,7 +227,7 @@ class AudioFile:
             damage = _ends_early(there, promised, rate)
         elif mp3:
             damage = _mp3_damage(self._handle, size)
-        self._info = SignalInfo(rate, channels, promised, damage)
+        self._info = SignalInfo(rate, channels, promised, damage, bits)
         self._there = there  # a header may promise more than memory can hold
         self._decoder = _Decoder(open_sound, channels)
 
