@@ -2,12 +2,13 @@
 
 Telemetry observes. Nothing a sink or a sampler does can stop, slow or fail a run::
 
-    workers ──emit──► inbox ──► dispatcher ──┬──► tally, listeners     all events, in batches
-                                             ├──► queue ──► sink       bounded; a thread for each sink
+    workers ──emit──► inbox ──► dispatcher ──┬──► queue ──► listeners     all events, in batches; one thread
+                                             ├──► queue ──► sink          bounded; a thread for each sink
                                              └──► queue ──► sink
-    samplers ──► latest measurement per device                         one thread
+    samplers ──► latest measurement per device                            one thread
 
-A thread for each sink costs little and means that a log on a hanging network folder holds up nothing but itself.
+Threads of their own cost little and mean that a log on a hanging network folder holds up nothing but itself, and that
+no event is dropped before a sink because the run summary is just being written.
 """
 
 from __future__ import annotations
@@ -154,6 +155,53 @@ class _Lane:
             _log.warning("a telemetry sink failed and is muted; the run goes on", sink=self.name, error=_said(error))
 
 
+# --------------------------------------------------------------------------------------------- listeners
+
+
+class _Audience:
+    """The listeners, the thread that calls them, and the batches they were not told of yet."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = tuple(listeners)
+        self._complained: set[int] = set()
+        self._queue: queue.SimpleQueue[Sequence[Event] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="badc-listeners", daemon=True)
+        self.start = self._thread.start
+        self.offer = self._queue.put
+
+    def flush(self) -> None:
+        done = threading.Event()
+        self._queue.put(done.set)
+        while not done.wait(0.5) and self._thread.is_alive():
+            pass
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        item: Sequence[Event] | Callable[[], None] | None = ()
+        while item is not None:
+            if callable(item):
+                item()
+            else:
+                self._tell(item)
+            try:
+                item = self._queue.get(timeout=HEARTBEAT_S)
+            except queue.Empty:
+                item = ()
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        for number, listener in enumerate(self._listeners):
+            try:
+                listener(events)
+            except _PLUGIN_FAULTS as error:
+                if number not in self._complained:
+                    self._complained.add(number)
+                    name = getattr(listener, "__qualname__", type(listener).__name__)
+                    _log.warning("a listener to telemetry failed; the run goes on", listener=name, error=_said(error))
+
+
 # ---------------------------------------------------------------------------------------------- samplers
 
 
@@ -203,9 +251,9 @@ class Hub:
     interval_s
         Between two looks.
     listeners
-        Called with batches, one call at a time, by the hub's thread; never lossy. Called with an empty batch about once
-        a second when nothing happens, so that they can do what is due. One that raises is reported once and goes on to
-        be called.
+        Called with batches, one call at a time, by a thread of the hub; never lossy. Called with an empty batch at the
+        start, and about once a second when nothing happens, so that they can do what is due. One that raises is
+        reported once and goes on to be called.
     sink_queue
         Room in front of each sink.
     """
@@ -221,13 +269,11 @@ class Hub:
     ) -> None:
         self._inbox: deque[Event] = deque()
         self._tally = Tally()
-        self._listeners = tuple(listeners)
-        self._complained: set[int] = set()
+        self._audience = _Audience(listeners)
         self._lanes = [_Lane(name, sink, sink_queue) for name, sink in sinks]
         self._watches = [_Watch(name, sampler) for name, sampler in samplers]
         self._interval_s = interval_s
         self._dispatching = threading.Lock()
-        self._called_at = 0.0
         self._stop = threading.Event()
         self._closed = False
         self._threads = [threading.Thread(target=self._dispatcher, name="badc-telemetry", daemon=True)]
@@ -249,6 +295,7 @@ class Hub:
         if self._started or self._closed:
             return
         self._started = True
+        self._audience.start()
         for lane in self._lanes:
             lane.start()
         for thread in self._threads:
@@ -277,10 +324,11 @@ class Hub:
         return {lane.name: lane.dropped for lane in self._lanes}
 
     def flush(self) -> None:
-        """Hand over all events emitted so far, and flush the sinks; waits some seconds at most for a slow one."""
+        """Hand over all events emitted so far, and flush the sinks; waits some seconds at most for a slow sink."""
         if not self._started or self._closed:
             return
         self._dispatch()
+        self._audience.flush()
         for lane in self._lanes:
             lane.flush(PATIENCE_S)
 
@@ -293,12 +341,12 @@ class Hub:
         self._stop.set()
         until = time.monotonic() + PATIENCE_S
         for thread in self._threads:
-            # A listener may take its time, a sampler that hangs may not.
-            thread.join(None if thread is self._threads[0] else max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - time.monotonic()))
         self._dispatch()
-        until = time.monotonic() + PATIENCE_S
         for lane in self._lanes:
             lane.ask_to_close()
+        self._audience.close()  # it may take its time
+        until = time.monotonic() + PATIENCE_S
         for lane in self._lanes:
             lane.join(until)
         if len(self._threads) == 1 or not self._threads[1].is_alive():
@@ -313,25 +361,12 @@ class Hub:
         with self._dispatching:
             inbox = self._inbox
             events = [inbox.popleft() for _ in range(len(inbox))]
-            now = time.monotonic()
-            if not events and now - self._called_at < HEARTBEAT_S:
+            if not events:
                 return
-            self._called_at = now
-            if events:
-                self._tally.take(events)
-                for lane in self._lanes:
-                    lane.offer(events)
-            for number, listener in enumerate(self._listeners):
-                self._tell(number, listener, events)
-
-    def _tell(self, number: int, listener: Listener, events: Sequence[Event]) -> None:
-        try:
-            listener(events)
-        except _PLUGIN_FAULTS as error:
-            if number not in self._complained:
-                self._complained.add(number)
-                name = getattr(listener, "__qualname__", type(listener).__name__)
-                _log.warning("a listener to telemetry failed; the run goes on", listener=name, error=_said(error))
+            self._tally.take(events)
+            self._audience.offer(events)
+            for lane in self._lanes:
+                lane.offer(events)
 
     def _looker(self) -> None:
         while True:

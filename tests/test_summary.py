@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from badc_core.errors import ManifestError, StoreError
 from badc_core.model import Device, Event
 from badc_core.spool import KeySet, Spool
 from badc_core.summary import SummaryWriter, job_key, read_done
+from badc_core.telemetry import Hub
 
 
 def event(chunk: str, status: str = "success", *, recording: str = "REC1", final: bool = True, **details: Any) -> Event:
@@ -237,6 +239,20 @@ def test_a_summary_that_cannot_be_written_stops_no_run_and_is_said_once(
     later = writer(log)
     later.close()
     assert len(load(log)["jobs"]) == 5
+
+
+def test_through_the_hub_it_is_there_at_the_start_and_complete_at_the_end(log: Path) -> None:
+    summary = writer(log)
+    with Hub(listeners=[summary.take]) as hub:
+        until = time.monotonic() + 5
+        while not summary.path.exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for number in range(1000):
+            hub.emit(event(f"REC1_{number}"))
+    summary.close()
+    summary.close()
+    assert len(load(log)["jobs"]) == load(log)["workers"]["gpu-0"]["success"] == 1000
 
 
 # ------------------------------------------------------------------------------------------- earlier runs

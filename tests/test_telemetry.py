@@ -242,6 +242,24 @@ def test_a_listener_that_fails_is_said_once_and_called_again(capsys: pytest.Capt
     assert "moody" in said
 
 
+def test_a_listener_that_takes_its_time_delays_no_sink_and_still_gets_everything() -> None:
+    go_on, heard, sink = threading.Event(), [], Collector()
+
+    def slow(events: Sequence[Event]) -> None:
+        go_on.wait()
+        heard.extend(events)
+
+    with Hub([("one", sink)], listeners=[slow], sink_queue=10) as hub:
+        for number in range(40):
+            hub.emit(event(number))
+            if number % 10 == 9:
+                assert eventually(lambda number=number: len(sink.events) == number + 1)
+        assert heard == []
+        go_on.set()
+    assert len(heard) == 40
+    assert hub.dropped == {"one": 0}
+
+
 # ---------------------------------------------------------------------------------------------- samplers
 
 
