@@ -216,7 +216,7 @@ def parse_export(text: str, host: Host, beside: Path) -> Export:
 
 
 def open_exporters(wanted: Sequence[Export], settings: Settings | None = None) -> dict[str, Exporter]:
-    """Open all exporters that were asked for; their options come from the tables ``[export.NAME]`` of the settings.
+    """Open all exporters that were asked for; their options come from the tables ``[exporter.NAME]`` of the settings.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def open_exporters(wanted: Sequence[Export], settings: Settings | None = None) -
     try:
         for item in wanted:
             name = item.spec.name
-            values = settings.table("export", name) if settings is not None else {}
+            values = settings.table("exporter", name) if settings is not None else {}
             cls = None if item.spec.options is None else load_object(item.spec.options)
             options = fill(cls, values, f"exporter {name!r}")
             with _naming(f"{name} to {item.target}"):

@@ -146,4 +146,5 @@ def collect(
             on_results(count)
     if len(builder):
         scratch.add(builder.take())
+    scratch.complete()
     on_results(count)

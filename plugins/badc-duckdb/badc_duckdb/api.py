@@ -10,10 +10,11 @@ Tables are :class:`pyarrow.Table`; ``table.to_pandas()`` gives a data frame wher
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -30,9 +31,6 @@ from badc_duckdb.columns import as_table, first_line, schema
 from badc_duckdb.database import VIEWS
 from badc_duckdb.report import read_parquet
 from badc_duckdb.sorting import Scratch
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "aggregate",
@@ -81,13 +79,13 @@ def load_table(
         with _collected(path, manifest, on_problem) as scratch:
             return pa.concat_tables([schema().empty_table(), *(batch.table for batch in scratch.table())])
     if path.suffix.lower() == ".csv":
-        return as_table(_Wrapped(_read_csv(path)))
+        return as_table(_read_csv(path))
     with duckdb.connect() as connection:
-        return as_table(_Wrapped(read_parquet(connection, path).to_arrow_table()))
+        return as_table(read_parquet(connection, path).to_arrow_table())
 
 
-def load_frame(source: AnyPath, manifest: AnyPath | None = None) -> pd.DataFrame:
-    """Return what :func:`load_table` does as a pandas data frame; needs pandas."""
+def load_frame(source: AnyPath, manifest: AnyPath | None = None) -> Any:
+    """Return what :func:`load_table` does as a :class:`pandas.DataFrame`; needs pandas."""
     return load_table(source, manifest).to_pandas()
 
 
@@ -183,19 +181,6 @@ def _connected(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-class _Wrapped:
-    """A table of unknown columns, for :func:`~badc_duckdb.columns.as_table`."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._table.__arrow_c_stream__(requested_schema)
-
-    def rows(self) -> list[dict[str, Any]]:
-        return self._table.to_pylist()
-
-
 def _read_csv(path: Path) -> pa.Table:
     from pyarrow import csv
 
@@ -209,8 +194,6 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _collected(folder: Path, manifest: AnyPath | None, on_problem: Callable[[Problem], None]) -> Scratch:
-    import tempfile
-
     scratch = Scratch(Path(tempfile.gettempdir()) / "badc")
     if manifest is not None:
         scratch.add_manifest(read(Path(manifest)), read_recordings(Path(manifest)).values())

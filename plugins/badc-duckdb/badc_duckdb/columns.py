@@ -53,7 +53,7 @@ class ArrowBatch:
             yield from batch.to_pylist()
 
 
-def as_table(batch: ExportBatch) -> pa.Table:
+def as_table(batch: ExportBatch | pa.Table) -> pa.Table:
     """Return what an exporter was given, with exactly the columns of :func:`schema`.
 
     A column that is missing becomes null; one that the table does not have is left out.

@@ -39,7 +39,7 @@ VIEWS: Mapping[str, str] = {
 
 @attrs.frozen
 class DatabaseOptions:
-    """Options of the exporter ``duckdb``, from the table ``[export.duckdb]``."""
+    """Options of the exporter ``duckdb``, from the table ``[exporter.duckdb]``."""
 
     bucket_minutes: int = option(60, help="Width of the buckets of timeline_summary", validator=attrs.validators.ge(1))
 

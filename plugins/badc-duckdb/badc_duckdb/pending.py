@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import IO, Any
 
 from badc_core import atomic
+from badc_core.errors import StoreError
 
 
 class _Discarded(Exception):  # noqa: N818 - thrown into `replacing` to make it forget the file
@@ -58,7 +60,6 @@ class PendingFile:
         if self._open:
             self._open = False
             reason = _Discarded()
-            try:
+            # Closing may want to write once more on a disk that is full; the file is removed all the same.
+            with contextlib.suppress(_Discarded, StoreError):
                 self._context.__exit__(_Discarded, reason, None)
-            except _Discarded:
-                pass

@@ -66,7 +66,8 @@ def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
             FROM source WHERE {IS_DETECTION} GROUP BY {names}
             ORDER BY detections DESC, {", ".join(f"{name} NULLS LAST" for name in group_by)}"""
         try:
-            return source.query("source", query).to_arrow_table()
+            counted: pa.Table = source.query("source", query).to_arrow_table()  # type: ignore[union-attr]
+            return counted
         except duckdb.Error as error:
             raise BadcError(f"{parquet} cannot be read: {first_line(error)}") from error
 

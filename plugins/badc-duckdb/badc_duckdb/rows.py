@@ -22,6 +22,7 @@ from badc_duckdb.values import column
 __all__ = ["RAW_SCHEMA", "RowBuilder"]
 
 _TEXT, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
+_NO_NAMES = (type(None), dict, list)
 _NOTHING: Mapping[str, Any] = {}
 _PLACEHOLDER: Mapping[str, Any] = {"label": PLACEHOLDER_LABEL}
 
@@ -108,7 +109,7 @@ class RowBuilder:
         self._results.append(stored)
         self._repeats.append(len(found) or 1)
 
-    def _found(self, stored: StoredResult) -> list[Mapping[str, Any]]:
+    def _found(self, stored: StoredResult) -> Sequence[Mapping[str, Any]]:
         found = stored.document.get("detections")
         if not found:
             return self._from_hawkears(stored) if stored.document.get("hawkears_output") else []
@@ -158,7 +159,7 @@ class RowBuilder:
         self._clear()
         return batch
 
-    def _teller(self, name: str, owners: Sequence[int] | None) -> Callable[[int, Any], None]:
+    def _teller(self, name: str, owners: Any) -> Callable[[int, Any], None]:
         def tell(place: int, value: Any) -> None:
             owner = place if owners is None else owners[place]
             self._tell(owner, f"{name} {str(value)[:40]!r} cannot be used; left empty")
@@ -192,15 +193,14 @@ class RowBuilder:
         }
 
     def _where_missing(self, values: list[Any], of_path: Callable[[Path], str]) -> list[str | None]:
-        if None not in values:
+        if set(map(type, values)) == {str}:
             return [None] * len(values)
         pairs = zip(values, self._results, strict=True)
-        return [of_path(stored.path) if value is None else None for value, stored in pairs]
+        return [of_path(stored.path) if type(value) in _NO_NAMES else None for value, stored in pairs]
 
     def _filled(self, values: list[Any], of_path: Callable[[Path], str]) -> list[Any]:
-        if None not in values:
-            return values
-        return [of_path(s.path) if value is None else value for value, s in zip(values, self._results, strict=True)]
+        found = self._where_missing(values, of_path)
+        return [value if other is None else other for value, other in zip(values, found, strict=True)]
 
     def _objects(self, entries: Sequence[Mapping[str, Any]], key: str) -> Sequence[Mapping[str, Any]]:
         values = [entry.get(key) or _NOTHING for entry in entries]

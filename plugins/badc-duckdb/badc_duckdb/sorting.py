@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ BATCH_ROWS = 32_768
 
 MEMORY_LIMIT = "256MB"
 """What DuckDB may hold before it spills."""
+
+ROWS_AT_ONCE = 1_000_000
+"""Rows sorted at once, or those of one recording: merging many sorted runs takes memory, too."""
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
 
@@ -55,7 +58,7 @@ WITH listed AS (
     SELECT chunk_id, any_value(recording_id) AS recording_id FROM manifest
     GROUP BY chunk_id HAVING count(DISTINCT recording_id) = 1
 ), named AS (
-    SELECT raw.* REPLACE (coalesce(raw.recording_id, owner.recording_id, raw.folder) AS recording_id)
+    SELECT raw.* REPLACE (coalesce(raw.recording_id, owner.recording_id, raw.folder, '') AS recording_id)
     FROM raw LEFT JOIN owner ON owner.chunk_id = CASE WHEN raw.recording_id IS NULL THEN raw.chunk_id END
 )
 SELECT
@@ -96,8 +99,10 @@ _COMPUTED = {
     ),
 }
 
-_ORDER = ["recording_id", "chunk_start_ms", "chunk_id", "timestamp_ms", "label"]
-_ORDER += [column.name for column in COLUMNS if column.name not in (*_ORDER, *_COMPUTED)]
+_KEYS = ["recording_id", "chunk_start_ms", "chunk_id", "timestamp_ms", "label", "end_ms", "confidence"]
+_OTHERS = [column.name for column in COLUMNS if column.name not in (*_KEYS, *_COMPUTED)]
+# Rows that are alike in all keys are told apart by a hash of the rest: a total order, with keys of moderate size.
+_ORDER = [f"{name} NULLS FIRST" for name in _KEYS] + [f"hash({', '.join(_OTHERS)})"]
 
 
 class Scratch:
@@ -110,6 +115,7 @@ class Scratch:
     """
 
     def __init__(self, beside: Path) -> None:
+        self._joined = False
         self._spill = beside.absolute().parent / atomic.temporary_name()
         self._connection = duckdb.connect(
             config={
@@ -156,6 +162,15 @@ class Scratch:
         while some := list(itertools.islice(known, BATCH_ROWS)):
             facts = [(r.recording_id, r.study_area, r.site, r.started_at and r.started_at.isoformat()) for r in some]
             self._insert("recordings", _batch(facts, _RECORDINGS))
+        self._joined = True
+
+    def complete(self) -> None:
+        """Fill in what the manifest knows, once; to be called when all rows are there."""
+        if self._joined:
+            self._connection.execute("CREATE TEMP TABLE joined AS FROM filled").fetchall()
+            for statement in ("DROP VIEW filled", "DROP TABLE raw", "DROP TABLE manifest"):
+                self._connection.execute(statement).fetchall()
+            self._connection.execute("CREATE TEMP VIEW filled AS FROM joined").fetchall()
 
     def source_name(self, recording_id: str | None, chunk_id: str) -> str | None:
         """Return the name of the source file that the manifest gives for a chunk."""
@@ -174,15 +189,29 @@ class Scratch:
     def table(self) -> Iterator[ArrowBatch]:
         """Yield the detections table in its order, without the chunks that the manifest does not name."""
         values = ", ".join(f"{_COMPUTED.get(column.name, column.name)} AS {column.name}" for column in COLUMNS)
-        order = ", ".join(f"{name} NULLS FIRST" for name in _ORDER)
-        query = f"SELECT {values} FROM filled WHERE NOT unlisted ORDER BY {order}"
-        for batch in self._stream(query):
-            yield ArrowBatch(_with_roots(pa.Table.from_batches([batch]).cast(schema())))
+        query = f"""
+            SELECT {values} FROM filled WHERE NOT unlisted AND recording_id BETWEEN $first AND $last
+            ORDER BY {", ".join(_ORDER)}"""
+        for first, last in self._ranges():
+            relation = self._connection.sql(query, params={"first": first, "last": last})
+            for batch in relation.to_arrow_reader(BATCH_ROWS):
+                yield ArrowBatch(_with_roots(pa.Table.from_batches([batch]).cast(schema())))
 
-    def _stream(self, query: str) -> Iterable[pa.RecordBatch]:
-        relation = self._connection.sql(query)
-        reader: Callable[[int], Any] = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-        return reader(BATCH_ROWS)
+    def _ranges(self) -> Iterator[tuple[str, str]]:
+        """Yield first and last of recordings that are sorted together, in order."""
+        sizes = self._connection.execute(
+            "SELECT recording_id, count(*) FROM filled WHERE NOT unlisted GROUP BY recording_id ORDER BY recording_id"
+        ).fetchall()
+        some: list[str] = []
+        rows = 0
+        for recording_id, size in sizes:
+            if some and rows + size > ROWS_AT_ONCE:
+                yield some[0], some[-1]
+                some, rows = [], 0
+            some.append(recording_id)
+            rows += size
+        if some:
+            yield some[0], some[-1]
 
 
 def _batch(rows: list[tuple[Any, ...]], kind: pa.Schema) -> pa.RecordBatch:

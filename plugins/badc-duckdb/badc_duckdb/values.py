@@ -49,7 +49,8 @@ def column(values: Sequence[Any], kind: pa.DataType, on_bad: Callable[[int, Any]
 
 def _beyond(numbers: pa.Array) -> bool:
     ends = pc.min_max(numbers)
-    return ends["min"].is_valid and (ends["min"].as_py() < -LARGEST_MS or ends["max"].as_py() > LARGEST_MS)
+    lowest, highest = ends["min"].as_py(), ends["max"].as_py()
+    return lowest is not None and not -LARGEST_MS <= lowest <= highest <= LARGEST_MS
 
 
 def _text(value: Any) -> str | None:
