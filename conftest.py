@@ -69,9 +69,17 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cli(isolated: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
+def cli(
+    isolated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., CliResult]:
     """Return ``cli(*args) -> CliResult``, which runs ``badc`` in this process and in an isolated folder."""
-    from badc_core.cli import main
+    from badc_core.cli import COMMANDS, main
+    from badc_core.cli import cli as root
+
+    # It asks for the commands of plugins once; a test may have plugins of its own.
+    monkeypatch.setattr(root, "_complete", False)
+    monkeypatch.setattr(root, "commands", {})
+    monkeypatch.setattr(root, "table", dict(COMMANDS))
 
     def call(*args: object) -> CliResult:
         capsys.readouterr()

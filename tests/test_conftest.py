@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from badc_core import __version__
+import pytest
+
+from badc_core import __version__, host
 
 
 def test_cli_and_run_badc_say_the_same(cli, run_badc):
@@ -26,3 +28,10 @@ def test_isolated_is_empty_and_apart(isolated: Path):
     assert Path.cwd() == isolated
     assert Path.home().is_relative_to(isolated.parent)
     assert not [name for name in os.environ if name.startswith("BADC_")]
+
+
+@pytest.mark.parametrize("installed", [False, True, False])
+def test_cli_has_the_commands_of_the_plugins_of_this_test(cli, monkeypatch: pytest.MonkeyPatch, installed: bool):
+    made = host.Host(installed=installed)
+    monkeypatch.setattr(host, "default_host", lambda: made)
+    assert (cli("report", "--help").code == 0) is installed
