@@ -1,0 +1,152 @@
+"""The conformance kit catches every wrong plugin of the zoo by the right test, and passes the right ones."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from badc_core.testing import Contract, RunnerContract
+
+ZOO = Path(__file__).parent / "zoo"
+KINDS = ["runners"]
+
+
+@functools.cache
+def zoo(kind: str):
+    """Import the zoo's table of one kind, from its file."""
+    spec = importlib.util.spec_from_file_location(f"zoo_{kind}", ZOO / f"zoo_{kind}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wrong_ones(kind: str) -> dict[str, tuple[str, str]]:
+    return {**zoo(kind).WRONG, **getattr(zoo(kind), "ELSEWHERE", {})}
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory):
+    """What became of every test of the kit, for every animal: ``outcomes(kind)[class][test]``."""
+
+    @functools.cache
+    def ask(kind: str) -> dict[str, dict[str, tuple[str, str]]]:
+        folder = tmp_path_factory.mktemp(kind)
+        path = folder / "outcomes.jsonl"
+        environment = {**os.environ, "PYTHONPATH": str(ZOO), "ZOO_OUTCOMES": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", f"check_{kind}.py", f"--basetemp={folder / 'tmp'}"]
+        done = subprocess.run(
+            command, cwd=ZOO, env=environment, capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == 1, f"the zoo should fail here and there:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        found: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        for line in path.read_text().splitlines():
+            told = json.loads(line)
+            found[told["class"]][told["test"]] = (told["outcome"], told["message"])
+        found["printed"] = {"printed": ("", done.stdout)}
+        return found
+
+    return ask
+
+
+def of_class(animal: str) -> str:
+    return f"Test{animal.replace(' ', '')}"
+
+
+@pytest.mark.parametrize(("kind", "animal"), [(kind, name) for kind in KINDS for name in wrong_ones(kind)])
+def test_a_wrong_plugin_fails_the_right_test(outcomes, kind, animal):
+    found = outcomes(kind)[of_class(animal)]
+    failed = {test: message for test, (outcome, message) in found.items() if outcome == "failed"}
+    test, reason = wrong_ones(kind)[animal]
+    assert list(failed) == [test]
+    assert reason in failed[test]
+
+
+@pytest.mark.parametrize(("kind", "animal"), [(kind, name) for kind in KINDS for name in zoo(kind).GOOD])
+def test_a_right_plugin_passes(outcomes, kind, animal):
+    found = outcomes(kind)[of_class(animal)]
+    assert {test: message for test, (outcome, message) in found.items() if outcome == "failed"} == {}
+    assert sum(outcome == "passed" for outcome, _ in found.values()) > len(found) / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_standard_test_catches_somebody(kind):
+    """A standard test that no animal fails cannot be trusted."""
+    contract = zoo(kind).contract()
+    caught = {test for k in KINDS for test, _ in wrong_ones(k).values()} | {"test_nothing_is_overridden"}
+    assert set(contract._standard) - caught == set()
+
+
+def test_known_failures_are_told(outcomes):
+    found = outcomes("runners")
+    assert found["TestKnownFailure"]["test_one_answer_per_chunk"][0] == "xfailed"
+    printed = found["printed"]["printed"][1]
+    assert "test_one_answer_per_chunk is expected to fail: the vendor's library drops silent chunks" in printed
+
+
+# ------------------------------------------------------------------------------------- not to be overridden
+
+
+def test_a_standard_test_cannot_be_overridden():
+    with pytest.raises(TypeError, match="overrides the standard test test_order_is_kept"):
+
+        class TestMine(RunnerContract):
+            def test_order_is_kept(self):
+                pass
+
+
+def test_nor_by_a_mixin():
+    class Mixin:
+        test_order_is_kept = None
+
+    with pytest.raises(TypeError, match="overrides the standard test test_order_is_kept"):
+
+        class TestMine(Mixin, RunnerContract):
+            pass
+
+
+@pytest.mark.parametrize("mark", [pytest.mark.skip, pytest.mark.skipif(True, reason="x"), pytest.mark.xfail])
+def test_nor_skipped_as_a_whole(mark):
+    with pytest.raises(TypeError, match="overrides the standard test"):
+
+        class TestMine(RunnerContract):
+            pytestmark = mark
+
+
+def test_nor_replaced_later():
+    class TestMine(RunnerContract):
+        entry_module = "badc_mylab"
+
+    TestMine.test_order_is_kept = lambda self: None
+    with pytest.raises(pytest.fail.Exception, match="test_order_is_kept was replaced"):
+        TestMine().test_nothing_is_overridden()
+
+
+def test_tests_of_the_authors_own_are_welcome():
+    class TestMine(RunnerContract):
+        def test_it_likes_owls(self):
+            pass
+
+    assert TestMine().test_nothing_is_overridden() is None
+
+
+@pytest.mark.parametrize(
+    ("xfails", "message"),
+    [({"test_no_such": "reason"}, "no standard test"), ({"test_order_is_kept": " "}, "must give a reason")],
+)
+def test_expected_failures_name_a_test_and_a_reason(xfails, message):
+    with pytest.raises(TypeError, match=message):
+        type("TestMine", (RunnerContract,), {"xfails": xfails})
+
+
+def test_every_standard_test_says_what_it_promises():
+    for contract in Contract.__subclasses__():
+        for name, function in contract._standard.items():
+            assert (function.__doc__ or "").strip(), name
