@@ -1,7 +1,7 @@
 """Writing whole files: a reader sees all of a file or none of it, whenever the writer is killed.
 
-A temporary name in the same folder, fsync, rename, fsync of the folder. Temporary names begin with ``.badc-tmp-`` and do
-not hold the final name, so that a long name does not become too long.
+A temporary name in the same folder, fsync, rename, fsync of the folder. Temporary names begin with ``.badc-tmp-`` and
+do not hold the final name, so that a long name does not become too long.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import IO, Any
 
 from badc_core.errors import StoreError
 
-__all__ = ["TEMPORARY_PREFIX", "explain", "replacing", "sync_files", "sync_folder", "temporary_name", "write_bytes"]
-__all__ += ["write_text"]
+__all__ = ["TEMPORARY_PREFIX", "NewFiles", "explain", "replacing", "sync_files", "sync_folder", "temporary_name"]
+__all__ += ["write_bytes", "write_text"]
 
 TEMPORARY_PREFIX = ".badc-tmp-"
 """Leftovers of killed writers begin so; nobody reads them, and ``badc`` may delete them."""
@@ -90,21 +90,63 @@ def _syncfs() -> Callable[[int], int] | None:
 
 
 def sync_files(handles: Iterable[int]) -> None:
-    """Make the content of open files of one file system durable.
+    """Make the content of open files durable."""
+    for handle in handles:
+        os.fsync(handle)
+
+
+class NewFiles:
+    """Makes new files durable together, and closes them; few are open at any time.
 
     Many small files are synced by one ``syncfs(2)``, which costs a third of the processor time of an ``fsync`` each;
     Linux 5.8 and newer report its errors.
+
+    Parameters
+    ----------
+    count
+        How many there will be.
     """
-    handles = list(handles)
-    syncfs = _syncfs() if len(handles) >= _SYNCFS_FROM else None
-    if syncfs is not None:
-        if syncfs(handles[0]) == 0:
+
+    def __init__(self, count: int) -> None:
+        self._syncfs = _syncfs() if count >= _SYNCFS_FROM else None
+        self._kept: dict[Path, int] = {}
+
+    def take(self, handle: int, place: Path) -> None:
+        """Take over a written file.
+
+        Parameters
+        ----------
+        handle
+            The file; closed here.
+        place
+            A folder above it; files of one place are on one file system.
+        """
+        if self._syncfs is not None and place not in self._kept:
+            self._kept[place] = handle
             return
-        code = ctypes.get_errno()
-        if code not in (errno.ENOSYS, errno.EPERM):
-            raise OSError(code, os.strerror(code))
-    for handle in handles:
-        os.fsync(handle)
+        try:
+            if self._syncfs is None:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def sync(self) -> None:
+        """Make all of them durable."""
+        try:
+            for handle in self._kept.values():
+                assert self._syncfs is not None
+                if self._syncfs(handle) != 0:
+                    code = ctypes.get_errno()
+                    if code not in (errno.ENOSYS, errno.EPERM):
+                        raise OSError(code, os.strerror(code))
+                    os.sync()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close what is open still. Idempotent."""
+        while self._kept:
+            os.close(self._kept.popitem()[1])
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from badc_core import layout
-from badc_core.atomic import TEMPORARY_PREFIX, explain, sync_files, sync_folder, temporary_name
+from badc_core.atomic import TEMPORARY_PREFIX, NewFiles, explain, sync_folder, temporary_name
 from badc_core.model import ChunkResult, Recording
-from badc_core.results import Layout, document, dump_json, load_json, recording_facts, same_window
+from badc_core.results import Layout, document, dump_json, load_json, part, recording_facts, same_window
 
 __all__ = ["Committed", "FilesWriter", "ResultWriter", "SegmentsWriter", "open_writer"]
 
@@ -85,7 +85,7 @@ class FilesWriter:
     def commit(self, results: Sequence[tuple[Path, ChunkResult]]) -> list[Committed]:
         """See :meth:`ResultWriter.commit`."""
         written: list[tuple[str, str]] = []
-        handles: list[int] = []
+        files = NewFiles(len(results))
         where = Path()
         try:
             for base, result in results:
@@ -95,15 +95,20 @@ class FilesWriter:
                 self._make(folder)
                 temporary = f"{folder}/{temporary_name()}"
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-                handles.append(handle)
                 written.append((temporary, str(where)))
-                _write_all(handle, self._encode(result))
-            sync_files(handles)
-        except OSError as error:
-            _discard(handles, [temporary for temporary, _ in written])
-            raise explain(error, where) from error
-        for handle in handles:
-            os.close(handle)
+                try:
+                    _write_all(handle, self._encode(result))
+                except BaseException:
+                    os.close(handle)
+                    raise
+                files.take(handle, base)
+            files.sync()
+        except BaseException as error:
+            files.close()
+            _discard(temporary for temporary, _ in written)
+            if isinstance(error, OSError):
+                raise explain(error, where) from error
+            raise
         return self._publish(written, results)
 
     def _encode(self, result: ChunkResult) -> bytes:
@@ -131,7 +136,7 @@ class FilesWriter:
             for folder in {os.path.dirname(final) for _, final in written}:  # noqa: PTH120 - hot path
                 sync_folder(Path(folder))
         except OSError as error:
-            _discard([], [temporary for temporary, _ in written])
+            _discard(temporary for temporary, _ in written)
             raise explain(error, Path(written[0][1])) from error
         return committed
 
@@ -140,7 +145,11 @@ class FilesWriter:
 
 
 def _is_done(path: Path, result: ChunkResult, run_id: str) -> bool:
-    """Whether a twin of this run's worker finished the same work already; the first result counts."""
+    """Whether the same work was finished already by one whose result counts.
+
+    That is a twin in this run, or a later run, which took over because we seemed dead. A failure never takes the place
+    of the same work done well.
+    """
     try:
         entry = load_json(path.read_bytes())
     except (OSError, ValueError):
@@ -149,7 +158,7 @@ def _is_done(path: Path, result: ChunkResult, run_id: str) -> bool:
         isinstance(entry, dict)
         and entry.get("status") != "failed"
         and entry.get("fingerprint") == result.fingerprint
-        and entry.get("meta", {}).get("run") == run_id
+        and (result.failed or str(part(entry, "meta").get("run", "")) >= run_id)
         and same_window(entry, result.chunk)
     )
 
@@ -220,10 +229,7 @@ def _write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _discard(handles: Iterable[int], paths: Iterable[str]) -> None:
-    for handle in handles:
-        with suppress(OSError):
-            os.close(handle)
+def _discard(paths: Iterable[str]) -> None:
     for path in paths:
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108 - may be called with the disk in a bad state; keep it bare

@@ -288,7 +288,7 @@ class _Running:
             place = f"{base}/{chunk.recording_id}/{chunk.chunk_id}.json" if request.layout == "files" else None
             summary.skipped(chunk.chunk_id, chunk.recording_id, place)
 
-        tasks = _task_source(prepared, on_base=self._base, on_done=done)
+        tasks = _task_source(prepared, on_base=self._base, on_done=done, tidy=True)
         plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
         write_plan(folder, plan)
         summary.write()

@@ -38,6 +38,7 @@ SEGMENTS_FOLDER = "_segments"
 """Result files of layout ``segments``, below an output folder."""
 
 _LONGEST_ID_BYTES = 240
+_TAKEN = (".", "..", STATE_FOLDER, SEGMENTS_FOLDER)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -104,12 +105,12 @@ def check_id(text: str, what: str) -> str:
     Raises
     ------
     ManifestError
-        It is empty, ``.``, ``..``, too long, or holds ``/``, ``\`` or NUL.
+        It is empty, ``.``, ``..``, a folder of ours, too long, or holds ``/``, ``\`` or NUL.
     """
-    if not text or text in (".", "..") or "/" in text or "\\" in text or "\0" in text:
+    if not text or text in _TAKEN or "/" in text or "\\" in text or "\0" in text:
         raise ManifestError(
             f"{what} {text!r} cannot name a file.",
-            hint="Ids must not be empty, '.' or '..', nor hold '/', '\\' or NUL.",
+            hint=f"Ids must not be empty or one of {', '.join(_TAKEN)}, nor hold '/', '\\' or NUL.",
         )
     if len(text) > 60 and len(text.encode("utf-8", "surrogateescape")) > _LONGEST_ID_BYTES:
         raise ManifestError(

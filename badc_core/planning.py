@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from badc_core.log import get_logger
 from badc_core.model import Chunk, Recording
 from badc_core.plan import Task
 from badc_core.recordings import RecordingRules, recording_of_chunk
-from badc_core.results import Problem
+from badc_core.results import Problem, digest
 from badc_core.resuming import DoneIndex, State
 
 __all__ = ["Counted", "TaskSource"]
@@ -91,6 +92,8 @@ class TaskSource:
         Do chunks again whose result is of another runner, model or options.
     resume
         Leave out what is done; otherwise everything is left to do.
+    tidy
+        Remove temporary files of killed runs.
     on_base
         Told of every output folder before it is looked at.
     on_done
@@ -105,6 +108,7 @@ class TaskSource:
     called_done: frozenset[tuple[str | None, str]] = frozenset()
     replace: bool = False
     resume: bool = True
+    tidy: bool = False
     on_base: Callable[[Path], None] = lambda base: None
     on_done: Callable[[Chunk, Path], None] = lambda chunk, base: None
     bases: list[Path] = field(factory=list)
@@ -127,21 +131,32 @@ class TaskSource:
         """
         self._recordings = manifest.read_recordings(self.path)
         counted, sizes = self.counted, _Sizes()
-        seen: set[str] = set()
+        seen: set[str | int] = set()
+        met: set[str] = set()
+        scattered = False
         last: Recording | None = None
-        for row in manifest.read(self.path):
+        for number, row in enumerate(manifest.read(self.path)):
             counted.total += 1
             if last is None or row.recording_id != last.recording_id:
-                last, seen = self._recording(row), set()
-            if row.chunk_id in seen:
+                last = self._recording(row)
+                if not scattered:
+                    scattered = row.recording_id in met
+                    met.add(row.recording_id)
+                    seen = self._all_before(number) if scattered else set()
+            key = _name(row) if scattered else row.chunk_id
+            if key in seen:
                 self._repeated(row)
                 continue
-            seen.add(row.chunk_id)
+            seen.add(key)
             chunk = self._resolved(row)
             base = self._base(chunk)
             state = self._indexes[base].state(chunk) if self.resume else "missing"
             if self._is_left(chunk, base, state):
                 yield Task(chunk, last, self.bases[base], sizes.of(chunk.source_path)), base
+
+    def _all_before(self, number: int) -> set[str | int]:
+        """Return the first rows' names: the rows of one recording do not stand together, so all must be remembered."""
+        return {_name(row) for row in itertools.islice(manifest.read(self.path), number)}
 
     def _resolved(self, row: Chunk) -> Chunk:
         # Rows of one source share the very Path object, which makes this a comparison for all but the first.
@@ -160,7 +175,7 @@ class TaskSource:
             if path not in self.bases:
                 self.on_base(path)
                 self.bases.append(path)
-                self._indexes.append(DoneIndex(path, self.fingerprint, self._problem))
+                self._indexes.append(DoneIndex(path, self.fingerprint, self._problem, tidy=self.tidy))
             self._placed = (chunk.source_path, self.bases.index(path))
         return self._placed[1]
 
@@ -208,6 +223,10 @@ class TaskSource:
             f"(not {self.runner} with fingerprint {self.fingerprint}).",
             hint="Choose another --output-dir to keep both, or --replace to make these results anew.",
         )
+
+
+def _name(row: Chunk) -> int:
+    return digest(f"{row.recording_id}\0{row.chunk_id}")
 
 
 def first_source(path: Path) -> Path:

@@ -29,6 +29,7 @@ __all__ = [
     "document",
     "dump_json",
     "load_json",
+    "part",
     "read_lines",
     "read_result",
     "read_segment",
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 Layout = Literal["files", "segments"]
+CHUNK_STATUS = ".chunk_status.json"
+"""Lies beside chunk files, and looks like a result to who scans a folder that holds both."""
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 def recording_facts(recording: Recording) -> dict[str, Any]:
@@ -134,10 +139,16 @@ def load_json(data: bytes) -> Any:
         return json.loads(data)
 
 
+def part(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return an object inside a result; empty where there is none, or something else."""
+    found = entry.get(key)
+    return found if isinstance(found, dict) else _NOTHING
+
+
 def same_window(entry: Mapping[str, Any], chunk: Chunk) -> bool:
     """Whether a result is about the same slice, and about the same content where both tell it."""
-    window = entry.get("chunk")
-    if not isinstance(window, dict):
+    window = part(entry, "chunk")
+    if not window:
         return False
     known = window.get("sha256")
     return (
@@ -149,7 +160,7 @@ def same_window(entry: Mapping[str, Any], chunk: Chunk) -> bool:
 
 
 def digest(text: str) -> int:
-    """Return a number that stands for a text in sets of millions: 122 bits of Python's keyed hash, of this process only.
+    """Return a number that stands for a text in sets of millions: 122 bits of Python's keyed hash, of this process.
 
     Ten times quicker than a cryptographic digest; among a billion texts, two alike are met once in 10^19 runs.
     """
@@ -205,8 +216,8 @@ def ignore(problem: Problem) -> None:
 def scan(folder: Path, on_problem: Callable[[Problem], None] = ignore) -> Iterator[StoredResult]:
     """Yield every committed result below a folder, in both layouts, each chunk of an output folder once.
 
-    Where a chunk has several results in one output folder, the latest run's counts; within one run, a finished result
-    comes before a failed one.
+    Where a chunk has several results in one output folder, the latest run's counts; but a failure does not count where
+    the same work was done well.
 
     Parameters
     ----------
@@ -249,11 +260,11 @@ def _scan_files(base: Path, on_problem: Callable[[Problem], None], *, recurse: b
         return  # reported by the walk
     prefix = f"{base}{os.sep}"
     for name in names:
-        if name.endswith(".json") and not name.startswith("."):
+        if name.endswith(".json") and name != CHUNK_STATUS:
             stored = read_result(Path(prefix + name), on_problem)
             if stored is not None:
                 yield stored
-        elif recurse and not name.startswith(".") and name != layout.SEGMENTS_FOLDER:
+        elif recurse and name not in (layout.STATE_FOLDER, layout.SEGMENTS_FOLDER):
             inner = Path(prefix + name)
             if inner.is_dir():
                 yield from _scan_files(inner, on_problem, recurse=True)
@@ -293,17 +304,31 @@ def _parse(data: bytes, path: Path, line: int | None, on_problem: Callable[[Prob
 
 
 def segment_files(base: Path) -> list[Path]:
-    """Return the segments of an output folder, oldest run first."""
+    """Return the segments of an output folder, oldest run first.
+
+    Raises
+    ------
+    StoreError
+        Their folder cannot be read.
+    """
+    folder = base / layout.SEGMENTS_FOLDER
     try:
-        names = os.listdir(base / layout.SEGMENTS_FOLDER)
+        names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return [base / layout.SEGMENTS_FOLDER / name for name in sorted(names) if name.endswith(".jsonl")]
+    except OSError as error:
+        raise StoreError(f"Cannot look into {folder}: {error.strerror or error}.", hint="Mend that.") from error
+    return [folder / name for name in sorted(names) if name.endswith(".jsonl")]
 
 
 def read_lines(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line numbers and result documents of one segment; a torn last line is reported and dropped."""
-    with path.open("rb") as file:
+    """Yield line numbers and result documents of one segment; what cannot be read is reported, a torn last line too."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        on_problem(Problem(path, None, f"cannot be read: {error.strerror}"))
+        return
+    with file:
         for number, data in enumerate(file, 1):
             if not data.endswith(b"\n"):
                 on_problem(Problem(path, number, "is a torn last line; its chunk runs again"))
@@ -321,21 +346,34 @@ def read_segment(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[
 def _scan_mixed(base: Path, on_problem: Callable[[Problem], None]) -> Iterator[StoredResult]:
     """Yield the results of an output folder that has segments: latest run first, so that the first one seen counts."""
     runs: dict[str, list[Path]] = {}
-    for path in segment_files(base):
+    try:
+        segments = segment_files(base)
+    except StoreError as error:
+        on_problem(Problem(base / layout.SEGMENTS_FOLDER, None, error.message))
+        segments = []
+    for path in segments:
         runs.setdefault(path.name.partition(".")[0], []).append(path)
     for stored in _scan_files(base, on_problem, recurse=True):
-        runs.setdefault(str(stored.document.get("meta", {}).get("run", "")), []).append(stored.path)
+        runs.setdefault(str(part(stored.document, "meta").get("run", "")), []).append(stored.path)
     unique = len(runs) == 1 and all(len(paths) == 1 for paths in runs.values())
     seen: set[int] = set()
+    failed: dict[int, StoredResult] = {}
     for run_id in sorted(runs, reverse=True):
-        failed = []
+        failed_here = []
         for path in runs[run_id]:
             for stored in _read_any(path, on_problem):
                 if stored.document.get("status") == "failed":
-                    failed.append(stored)
-                elif unique or _first(stored, seen):
+                    failed_here.append(stored)
+                elif unique:
                     yield stored
-        yield from (stored for stored in failed if _first(stored, seen))
+                elif (key := _key(stored)) not in seen:
+                    seen.add(key)
+                    later = failed.pop(key, None)
+                    yield stored if later is None or _same_work(later, stored) else later
+        for stored in failed_here:
+            if (key := _key(stored)) not in seen:
+                failed.setdefault(key, stored)
+    yield from failed.values()
 
 
 def _read_any(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[StoredResult]:
@@ -345,10 +383,9 @@ def _read_any(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[Sto
         yield stored
 
 
-def _first(stored: StoredResult, seen: set[int]) -> bool:
-    entry = stored.document
-    key = digest(f"{entry.get('recording_id')}\0{entry.get('chunk_id')}")
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+def _key(stored: StoredResult) -> int:
+    return digest(f"{stored.document.get('recording_id')}\0{stored.document.get('chunk_id')}")
+
+
+def _same_work(one: StoredResult, other: StoredResult) -> bool:
+    return one.document.get("fingerprint") == other.document.get("fingerprint")

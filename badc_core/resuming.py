@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from badc_core import layout
+from badc_core.atomic import TEMPORARY_PREFIX
+from badc_core.errors import StoreError
 from badc_core.model import Chunk
-from badc_core.results import Problem, digest, ignore, read_lines, read_result, same_window, segment_files
+from badc_core.results import Problem, digest, ignore, part, read_lines, read_result, same_window, segment_files
 
 __all__ = ["DoneIndex", "State"]
 
@@ -32,10 +35,25 @@ class DoneIndex:
         Of the work; see :mod:`badc_core.plan`.
     on_problem
         Told of lines and files that cannot be read.
+    tidy
+        Remove the temporary files of killed writers where they are met; only for who has claimed the folder.
+
+    Raises
+    ------
+    StoreError
+        A folder or segment cannot be read, so nobody can say what is done.
     """
 
-    def __init__(self, base: Path, fingerprint: str, on_problem: Callable[[Problem], None] = ignore) -> None:
+    def __init__(
+        self,
+        base: Path,
+        fingerprint: str,
+        on_problem: Callable[[Problem], None] = ignore,
+        *,
+        tidy: bool = False,
+    ) -> None:
         self._base = base
+        self._tidy = tidy
         self._fingerprint = fingerprint
         self._on_problem = on_problem
         self._done: set[int] = set()
@@ -46,19 +64,32 @@ class DoneIndex:
     def _read_segments(self) -> None:
         done, other = self._done, self._other
         for path in reversed(segment_files(self._base)):
-            for _, entry in read_lines(path, self._on_problem):
-                window = entry.get("chunk") or {}
+            for _, entry in read_lines(path, self._of_segment):
+                window = part(entry, "chunk")
                 name = f"{entry.get('recording_id')}\0{entry.get('chunk_id')}"
                 if entry.get("fingerprint") == self._fingerprint:
                     if entry.get("status") != "failed":
-                        done.update(_work_digests(name, window))
+                        # What a later run made of it otherwise counts, as it does for a reader.
+                        if not other or other.get(digest(name), "failed") == "failed":
+                            done.update(_work_digests(name, window))
                     elif (key := digest(name)) not in other:
                         other[key] = "failed"
                 elif (key := digest(name)) not in other:
                     other[key] = "foreign" if entry.get("fingerprint") else "unmarked"
 
+    def _of_segment(self, problem: Problem) -> None:
+        if problem.line is None:
+            raise StoreError(f"{problem}.", hint="Mend that: without it nobody can say which chunks are done.")
+        self._on_problem(problem)
+
     def state(self, chunk: Chunk) -> State:
-        """Say where a chunk stands."""
+        """Say where a chunk stands.
+
+        Raises
+        ------
+        StoreError
+            The folder of its recording cannot be read.
+        """
         if self._done or self._other:
             found = self._in_segments(chunk)
             if found == "done":
@@ -77,11 +108,7 @@ class DoneIndex:
 
     def _in_files(self, chunk: Chunk) -> State:
         if self._listing[0] != chunk.recording_id:
-            try:
-                names = frozenset(os.listdir(f"{self._base}/{chunk.recording_id}"))
-            except OSError:
-                names = frozenset()
-            self._listing = (chunk.recording_id, names)
+            self._listing = (chunk.recording_id, self._names(f"{self._base}/{chunk.recording_id}"))
         if f"{chunk.chunk_id}.json" not in self._listing[1]:
             return "missing"
         path = layout.result_path(self._base, chunk.recording_id, chunk.chunk_id)
@@ -95,6 +122,23 @@ class DoneIndex:
             return "foreign"
         return "failed" if entry.get("status") == "failed" else "done"
 
+    def _names(self, folder: str) -> frozenset[str]:
+        try:
+            names = frozenset(os.listdir(folder))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise StoreError(
+                f"Cannot look into {folder}: {error.strerror or error}.",
+                hint="Mend that: without it nobody can say which chunks are done.",
+            ) from error
+        if self._tidy:
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX):
+                    with contextlib.suppress(OSError):
+                        os.unlink(f"{folder}/{name}")  # noqa: PTH108 - a text is at hand
+        return names
+
 
 def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[int, ...]:
     """Digests under which a result is found.
@@ -104,4 +148,4 @@ def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[int, ...]:
     """
     text = f"{name}\0{window.get('start_ms')}\0{window.get('end_ms')}\0{window.get('offset_ms')}\0"
     known = window.get("sha256")
-    return (digest(text + known), digest(text + "*")) if known else (digest(text + "-"),)
+    return (digest(f"{text}{known}"), digest(text + "*")) if known else (digest(text + "-"),)

@@ -194,7 +194,9 @@ class _Worker:
             checked = check_answers(signals, answers, self._plan.runner, self._labels)  # type: ignore[arg-type]
         except (Exception, SystemExit) as error:
             self.predicting_s += time.monotonic() - began
-            if len(batch) > 1 and not self._run.stop.is_set():
+            if len(batch) > 1 and self._run.stop.is_set():
+                return  # nobody knows whose fault it was: left to do
+            if len(batch) > 1:
                 _log.info("batch failed; trying halves", chunks=len(batch), error=str(error))
                 middle = len(batch) // 2
                 self._predict(batch[:middle], before)
