@@ -30,7 +30,7 @@ def test_isolated_is_empty_and_apart(isolated: Path):
     assert not [name for name in os.environ if name.startswith("BADC_")]
 
 
-@pytest.mark.parametrize("installed", [False, True, False])
+@pytest.mark.parametrize("installed", [False, True])
 def test_cli_has_the_commands_of_the_plugins_of_this_test(cli, monkeypatch: pytest.MonkeyPatch, installed: bool):
     made = host.Host(installed=installed)
     monkeypatch.setattr(host, "default_host", lambda: made)
