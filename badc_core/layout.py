@@ -1,7 +1,7 @@
 """Where things lie: paths of datasets, results, logs and run folders. Pure functions of paths.
 
-A dataset is a folder that holds ``.datalad``. Links are never resolved here: in a dataset, files are links whose targets
-have meaningless names.
+A dataset is a folder that holds ``.datalad``. Links are never resolved here: in a dataset, files are links whose
+targets have meaningless names.
 """
 
 from __future__ import annotations
