@@ -115,6 +115,11 @@ class Layout:
     length_at: int = 0
     notes: tuple[Piece, ...] = ()
 
+    def must_mend(self, size: int) -> bool:
+        """Whether libsndfile would refuse a file of `size` bytes with this header, or find nothing in it."""
+        cut_off = self.data is not None and self.data.start + self.data.size > size
+        return self.lost_length or (self.family == "caf" and cut_off)
+
 
 def read_layout(handle: int) -> Layout | None:
     """Read the header of an open file; ``None`` when it is of no family known here."""
@@ -220,7 +225,7 @@ def _aiff(handle: int) -> Layout:
 def _caf(handle: int) -> Layout:
     size = os.fstat(handle).st_size
     frames = data = None
-    bytes_per_packet = frames_per_packet = 0
+    length_at = bytes_per_packet = frames_per_packet = 0
     for piece in _pieces(handle, _CAF):
         if piece.name == b"desc":
             raw = os.pread(handle, 32, piece.start).ljust(32, b"\0")
@@ -228,6 +233,7 @@ def _caf(handle: int) -> Layout:
         elif piece.name == b"data":
             length = piece.size if piece.size >= 0 else size - piece.start
             data = Piece(piece.name, piece.start + 4, length - 4)  # an edit count comes first
+            length_at = piece.start - 8
             if bytes_per_packet:
                 frames = max(data.size, 0) // bytes_per_packet * frames_per_packet
-    return Layout("caf", frames, data)
+    return Layout("caf", frames, data, length_at=length_at)

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 __all__ = ["FlacMap", "Frame", "StreamInfo", "map_flac"]
 
 _WINDOW = 1 << 16
+_LONGEST_WINDOW = 1 << 20
 _LONGEST_HEADER = 16
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
@@ -122,27 +123,32 @@ class FlacMap:
 
     def frames_from(self, offset: int, end: int) -> Iterator[Frame]:
         """Yield the frames that begin in ``[offset, end)``."""
+        length = _WINDOW
         while offset < end:
-            window = os.pread(self.handle, _WINDOW + _LONGEST_HEADER, offset)
+            window = os.pread(self.handle, length + _LONGEST_HEADER, offset)
             if not window:
                 return
-            for match in _SYNC.finditer(window, 0, min(_WINDOW, end - offset) + 1):
-                frame = self._frame(window, match.start(), offset) if match.start() < end - offset else None
-                if frame is not None:
-                    yield frame
-            offset += _WINDOW
+            if b"\xff" in window:  # a thousand times quicker than the loop, over gigabytes of zeros
+                for match in _SYNC.finditer(window, 0, length + 1):
+                    at = match.start()
+                    frame = self._frame(window, at, offset) if at < min(length, end - offset) else None
+                    if frame is not None:
+                        yield frame
+            offset += length
+            length = min(2 * length, _LONGEST_WINDOW)
 
     def last(self) -> Frame | None:
         """Return the last frame of the file."""
-        end = self.size
+        end, length = self.size, _WINDOW
         while end > self.first:
-            start = max(end - _WINDOW, self.first)
+            start = max(end - length, self.first)
             found = None
             for found in self.frames_from(start, end):  # noqa: B007 - the last one is wanted
                 pass
             if found is not None:
                 return found
             end = start
+            length = min(2 * length, _LONGEST_WINDOW)
         return None
 
     def locate(self, sample: int) -> Frame | None:
