@@ -28,7 +28,9 @@ help: ## Say what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.has-demo ## Install BADC and see it work: a real model on real bird song, about 3 minutes
-	$(BIN)/badc demo $(ARGS)
+	@$(BIN)/badc demo $(ARGS)
+	@echo
+	@echo 'badc lies in $(BIN): type . $(BIN)/activate once, and badc is a command of this shell.'
 
 test: $(VENV)/.has-dev ## Install what tests need, and run the whole test suite
 	$(PY) -m pytest $(ARGS)
