@@ -86,7 +86,7 @@ def _syncfs() -> Callable[[int], int] | None:
         function = ctypes.CDLL(None, use_errno=True).syncfs
     except (OSError, AttributeError):
         return None
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def sync_files(handles: Iterable[int]) -> None:

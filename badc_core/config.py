@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -96,7 +96,7 @@ def fill(cls: type[T] | None, values: Mapping[str, Any], what: str) -> T | None:
             )
     from badc_core.serde import structure_option
 
-    attrs.resolve_types(cls)  # type: ignore[arg-type]
+    attrs.resolve_types(cast(Any, cls))
     made = {}
     for key, value in values.items():
         try:

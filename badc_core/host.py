@@ -18,10 +18,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from badc_core import hookspecs
 from badc_core.errors import PluginError
@@ -36,6 +36,9 @@ from badc_core.specs import (
     SourceSpec,
     Spec,
 )
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 __all__ = ["KINDS", "Host", "Kind", "Provided", "ProviderRecord", "default_host", "load_object", "one_file_plugins"]
 
@@ -84,20 +87,41 @@ class ProviderRecord:
         Name under which it is announced.
     module
         What it loads.
-    distribution, version
-        Who brought it.
+    source
+        The installed distribution; ``None`` for a one-file plugin or a module of a test. Reading its name and version
+        costs more than all the rest, so that is put off until somebody asks.
     error
         Why it cannot be used, or why a part of it cannot; ``None`` when all is well.
     """
 
     entry_point: str
     module: str
-    distribution: str
-    version: str
+    source: Distribution | None = field(default=None, eq=False, repr=False)
     error: str | None = None
+
+    @property
+    def distribution(self) -> str:
+        """Who brought it."""
+        return self.module if self.source is None else _metadata(self.source, "Name")
+
+    @property
+    def version(self) -> str:
+        """Version of who brought it; empty for what is not installed."""
+        return "" if self.source is None else _metadata(self.source, "Version")
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}".strip()
+
+
+def _metadata(source: Distribution, field: str) -> str:
+    """Return one header of a distribution's metadata, without parsing all of it as a message."""
+    for line in (source.read_text("METADATA") or "").splitlines():
+        name, colon, value = line.partition(": ")
+        if name == field:
+            return value.strip()
+        if not colon:
+            break
+    return "?"
 
 
 @frozen
@@ -112,25 +136,20 @@ class Provided:
 class _Announced:
     """An entry point before it is loaded, or a module handed over by a test."""
 
-    name: str
-    module: str
-    distribution: str
-    version: str
+    record: ProviderRecord
     load: Callable[[], Any]
 
 
-def _announced_entry_points() -> list[_Announced]:
+def _announced() -> list[_Announced]:
     from importlib.metadata import entry_points
 
-    found = []
+    found = {}  # by name and module: a stale copy on sys.path announces the same twice
     for point in entry_points(group=hookspecs.PROJECT):
-        dist = point.dist
-        name = dist.name if dist is not None else "unknown distribution"
-        version = dist.version if dist is not None else "?"
-        found.append(_Announced(point.name, point.value, name, version, point.load))
+        found[point.name, point.value] = _Announced(ProviderRecord(point.name, point.value, point.dist), point.load)
     for module in one_file_plugins():
-        found.append(_Announced(module, module, module, "", functools.partial(importlib.import_module, module)))
-    return sorted(_unique(found), key=lambda a: (a.distribution, a.name))
+        load = functools.partial(importlib.import_module, module)
+        found[module, module] = _Announced(ProviderRecord(module, module), load)
+    return [found[key] for key in sorted(found)]
 
 
 def one_file_plugins() -> list[str]:
@@ -144,14 +163,6 @@ def one_file_plugins() -> list[str]:
             item = Path(item).stem
         modules.append(item)
     return modules
-
-
-def _unique(found: Iterable[_Announced]) -> list[_Announced]:
-    """Drop entry points that one distribution announces twice, as a stale copy on ``sys.path`` does."""
-    unique: dict[tuple[str, str, str], _Announced] = {}
-    for item in found:
-        unique.setdefault((item.distribution, item.name, item.module), item)
-    return list(unique.values())
 
 
 class Host:
@@ -170,24 +181,24 @@ class Host:
         self._manager.add_hookspecs(hookspecs)
         self._provided: dict[type[Spec], list[Provided]] = {kind.spec: [] for kind in KINDS}
         self._providers: list[ProviderRecord] = []
-        announced = _announced_entry_points() if installed else []
+        announced = _announced() if installed else []
         for plugin in extra:
             name = getattr(plugin, "__name__", type(plugin).__name__)
-            announced.append(_Announced(name, name, name, "0", functools.partial(_same, plugin)))
+            announced.append(_Announced(ProviderRecord(name, name), functools.partial(_same, plugin)))
         for item in announced:
             self._take(item)
         for found in self._provided.values():
-            found.sort(key=lambda p: (p.spec.name, p.provider.distribution))
+            found.sort(key=lambda p: (p.spec.name, p.provider.entry_point, p.provider.module))
 
     def _take(self, item: _Announced) -> None:
-        record = ProviderRecord(item.name, item.module, item.distribution, item.version)
+        record = item.record
         problems: list[str] = []
         yielded: list[Spec] = []
         try:
             plugin = item.load()
             problems += _misspelt(plugin)
             if not problems:
-                self._manager.register(plugin, name=f"{item.distribution}:{item.name}")
+                self._manager.register(plugin, name=f"{record.module}:{record.entry_point}")
         except (Exception, SystemExit) as error:
             problems.append(f"cannot be loaded: {_brief(error)}")
         else:
@@ -197,7 +208,7 @@ class Host:
                 except (Exception, SystemExit) as error:
                     problems.append(f"{kind.hook} failed: {_brief(error)}")
         if problems:
-            record = ProviderRecord(item.name, item.module, item.distribution, item.version, error="; ".join(problems))
+            record = evolve(record, error="; ".join(problems))
         self._providers.append(record)
         for spec in yielded:
             self._provided[type(spec)].append(Provided(spec, record))

@@ -44,7 +44,7 @@ _TAKEN = (".", "..", STATE_FOLDER, SEGMENTS_FOLDER)
 @functools.lru_cache(maxsize=4096)
 def _dataset_of_folder(folder: Path) -> Path | None:
     for candidate in (folder, *folder.parents):
-        if (candidate / ".datalad").exists():
+        if os.path.exists(candidate / ".datalad"):  # noqa: PTH110 - an unreadable folder is no dataset, and no error
             return candidate
     return None
 
@@ -112,6 +112,8 @@ def check_id(text: str, what: str) -> str:
             f"{what} {text!r} cannot name a file.",
             hint=f"Ids must not be empty or one of {', '.join(_TAKEN)}, nor hold '/', '\\' or NUL.",
         )
+    if text in (STATE_FOLDER, SEGMENTS_FOLDER):
+        raise ManifestError(f"{what} {text!r} is the name of a folder of BADC's own.", hint="Rename the recording.")
     if len(text) > 60 and len(text.encode("utf-8", "surrogateescape")) > _LONGEST_ID_BYTES:
         raise ManifestError(
             f"{what} {text[:40]!r}… is longer than {_LONGEST_ID_BYTES} bytes, too long for a file name.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import define, evolve, field
@@ -115,7 +115,7 @@ class TaskSource:
     counted: Counted = field(factory=Counted)
     problems: list[str] = field(factory=list)
     _indexes: list[DoneIndex] = field(factory=list)
-    _recordings: Mapping[str, Recording] = field(factory=dict)
+    _recordings: manifest.RecordingLookup | None = None
     _source: tuple[Path, Path] = (Path(), Path())
     _placed: tuple[Path, int] = (Path(), -1)
 
@@ -129,7 +129,7 @@ class TaskSource:
         MixedResultsError
             A chunk has a result of another runner, model or options, and `replace` is off.
         """
-        self._recordings = manifest.read_recordings(self.path)
+        self._recordings = manifest.RecordingLookup(self.path)
         counted, sizes = self.counted, _Sizes()
         seen: set[str | int] = set()
         met: set[str] = set()
@@ -166,8 +166,12 @@ class TaskSource:
         return row if source == row.source_path else evolve(row, source_path=source)
 
     def _recording(self, row: Chunk) -> Recording:
-        known = self._recordings.get(row.recording_id)
-        return known if known is not None else recording_of_chunk(self._resolved(row), self.rules)
+        known = None if self._recordings is None else self._recordings.get(row.recording_id)
+        return known or recording_of_chunk(self._resolved(row), self.rules, on_problem=self._doubtful)
+
+    def _doubtful(self, problem: str) -> None:
+        _log.warning("something about a recording is doubtful", problem=problem)
+        self.problems.append(problem)
 
     def _base(self, chunk: Chunk) -> int:
         if chunk.source_path is not self._placed[0]:

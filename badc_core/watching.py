@@ -17,11 +17,14 @@ from badc_core import manifest
 from badc_core.config import Settings, fill
 from badc_core.errors import BadcError, HeldError, Interrupted, StoreError
 from badc_core.host import Host, default_host, load_object
-from badc_core.recordings import RecordingRules, describe, rules_from
+from badc_core.log import get_logger
+from badc_core.recordings import RecordingRules, described, rules_from
 from badc_core.runs import RunRequest
 from badc_core.specs import Source, SourceSpec
 
 __all__ = ["Watched", "Watcher"]
+
+_log = get_logger("watching")
 
 
 @frozen
@@ -144,7 +147,10 @@ class Watcher:
 
         info, hints = signals.probe(path, host)
         root = Path(self.target)
-        recording = describe(path, _recording_id(path, root), info, hints, rules, root)
+        told = described(path, _recording_id(path, root), info, hints, rules, root)
+        for problem in told.problems:
+            _log.warning("something about a recording is doubtful", problem=problem)
+        recording = told.recording
         listed = self.output_dir / "manifests" / f"{recording.recording_id}.csv"
         chunks = chunking.virtual_chunks(recording, info, self.chunk_duration_s)
         manifest.write(listed, chunks)

@@ -203,11 +203,11 @@ class _Worker:
                 self._predict(batch[middle:], before)
                 return
             for job in batch:
-                self._failed(job, error, time.monotonic() - began, before)
+                self._failed(job, error, round(time.monotonic() - began, 6), before)
             return
         took = time.monotonic() - began
         self.predicting_s += took
-        self._succeeded(batch, checked, took / len(batch), before)
+        self._succeeded(batch, checked, round(took / len(batch), 6), before)
 
     def _succeeded(
         self, batch: Sequence[Job], answers: Sequence[Prediction], runtime_s: float, before: Measurement | None
@@ -250,9 +250,11 @@ class _Worker:
             "returncode": known.returncode if known else None,
             "stderr": tail(known.output) if known and known.output else tail(message),
             "error": tail(message),
-            "gpu_metrics": self._metrics(before),
             "backoff_s": backoff_s(job.attempt),
         }
+        metrics = self._metrics(before)
+        if metrics is not None:
+            details["gpu_metrics"] = metrics
         can_help = not isinstance(error, RecordingError) and (known is None or known.retry)
         if can_help and job.attempt <= self._plan.max_retries:
             self._run.emit(self._event(job, "failure", _now(), runtime_s, details))

@@ -85,7 +85,7 @@ _RUN_OPTIONS = (
 @click.argument("manifest", type=PATH)
 @_options
 @click.pass_context
-def run(ctx: click.Context, manifest: Path, **given: Any) -> int:
+def run(ctx: click.Context, /, manifest: Path, **given: Any) -> int:
     """Analyse every chunk of MANIFEST that has no result yet.
 
     Running the same command again does only what is missing.

@@ -38,7 +38,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--once", is_flag=True, help="Analyse what is finished now, then end.")
 @click.pass_context
-def watch(ctx: click.Context, target: str, **given: Any) -> int:
+def watch(ctx: click.Context, /, target: str, **given: Any) -> int:
     """Analyse recordings as they arrive at TARGET, until stopped with Ctrl-C.
 
     A recording that was analysed before is not analysed again: results are asked, as in every run.
