@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,12 @@ def test_row_batches_speak_arrow():
     assert str(table.schema.field("site").type) == "string"
     assert table.to_pylist()[1]["timestamp_ms"] == 5
     assert pa.table(RowBatch([])).num_rows == 0
+
+
+def test_the_reference_lists_all_columns_in_order():
+    page = Path(__file__).parent.parent / "docs" / "reference" / "formats" / "tables.md"
+    listed = re.findall(r"^\| `(\w+)` \| (text|integer|number) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert listed == [(column.name, column.kind) for column in COLUMNS]
 
 
 # -------------------------------------------------------------------------------------- what was asked for

@@ -111,19 +111,21 @@ def _tell(found: Summary, wanted: Sequence[Export], folder: Path, manifest: Path
     if found.unreadable > _PROBLEMS_SHOWN:
         click.secho(f"… and {found.unreadable - _PROBLEMS_SHOWN:,} more problems like these.", fg="yellow", err=True)
     if found.unlisted:
-        text = f"{found.unlisted:,} results left out: {manifest} names their recordings, but not these chunks."
-        click.secho(f"{text} Are they of an earlier chunking?", fg="yellow", err=True)
+        text = f"{_counted(found.unlisted, 'result')} left out: {manifest} names the recording, but not the chunk."
+        click.secho(f"{text} Of an earlier chunking?", fg="yellow", err=True)
     if not found.chunks:
         click.secho(f"No results found in {folder}; nothing was written.", fg="yellow")
         return
     silent = f"{found.silent:,} without detections"
     failed = f", {found.failed:,} failed" if found.failed else ""
-    click.echo(
-        f"{found.detections:,} detections in {found.chunks:,} chunks ({silent}{failed})"
-        f" of {found.recordings:,} recordings."
-    )
+    detections, chunks = _counted(found.detections, "detection"), _counted(found.chunks, "chunk")
+    click.echo(f"{detections} in {chunks} ({silent}{failed}) of {_counted(found.recordings, 'recording')}.")
     for item in wanted:
         click.echo(f"{item.spec.name}: {item.target}")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 @click.command("summary", short_help="Count detections by label, recording, site, …")
@@ -157,7 +159,7 @@ def summary(parquet: Path, group_by: tuple[str, ...], output: Path | None, limit
         return
     _show(table, limit)
     if output is not None:
-        click.echo(f"All {table.num_rows:,} groups: {output}")
+        click.echo(f"{_counted(table.num_rows, 'group')}: {output}")
 
 
 def _show(table: Any, limit: int) -> None:
@@ -175,6 +177,6 @@ def _show(table: Any, limit: int) -> None:
         shown.add_row(*names, f"{count:,}", "" if average is None else f"{average:.3f}")
     Console().print(shown)
     if table.num_rows > limit:
-        click.echo(f"{limit} of {table.num_rows:,} groups; --limit shows more.")
+        click.echo(f"{limit:,} of {table.num_rows:,} groups; --limit shows more.")
     if not table.num_rows:
         click.echo("There are no detections in this table.")

@@ -83,7 +83,7 @@ def test_a_torn_last_line_is_no_failure(entry, results, capsys):
     folder.mkdir()
     (folder / "20260101T000000Z-abcd.cpu-0.host-1.jsonl").write_text(json.dumps(entry("R", 0)) + '\n{"chunk_id": ')
     assert main(["infer", "aggregate", "results"]) == 0
-    assert "1 chunks" in capsys.readouterr().out
+    assert "0 detections in 1 chunk (1 without detections) of 1 recording." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
