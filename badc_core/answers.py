@@ -133,13 +133,18 @@ def _prediction(answer: object, signal: Signal, labels: frozenset[str] | None) -
         _optional_text(prediction.model_version, "the model_version")
         if prediction.status == "failed":
             raise _Broken("the status is 'failed', which only the worker gives; a runner that fails raises RunnerError")
+        _optional_text(prediction.runner, "the runner")
+        if type(prediction.output) is not str:
+            raise _Broken(f"the output is {_kind(prediction.output)}, not a text")
         _json_object(prediction.extra, "the answer's extra")
         given: object = prediction.detections
     else:
         prediction, given = _NOTHING, answer
     if type(given) not in _PLAIN and (isinstance(given, (str, bytes)) or not isinstance(given, Sequence)):
         raise _Broken(f"the answer is {_kind(given)}, not a list of Detection")
-    limit_ms = _limit_ms(signal) if given else None
+    if not given and type(prediction.detections) in _PLAIN:
+        return prediction
+    limit_ms = _limit_ms(signal)
     detections = []
     for number, detection in enumerate(given, 1):  # type: ignore[arg-type, var-annotated]
         try:

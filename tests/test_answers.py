@@ -137,6 +137,8 @@ def test_a_broken_detection_is_refused(detection, rule):
         ([Prediction(status=""), []], "the status is ''"),
         ([Prediction(status="failed"), []], "only the worker gives"),
         ([Prediction(model_version=1.0), []], "the model_version is 1.0"),
+        ([Prediction(runner=""), []], "the runner is ''"),
+        ([Prediction(output=b"x"), []], "the output is a bytes"),
         ([Prediction(extra={"x": b"1"}), []], "the answer's extra is not JSON"),
         ([Prediction(detections=None), []], "the answer is None"),
         (np.zeros((2, 0)), "returned a ndarray"),

@@ -16,5 +16,6 @@ from __future__ import annotations
 from badc_core.testing.base import Contract, ExpectedFailure
 from badc_core.testing.oracle import Example
 from badc_core.testing.runner import RunnerContract
+from badc_core.testing.sink import SinkContract
 
-__all__ = ["Contract", "Example", "ExpectedFailure", "RunnerContract"]
+__all__ = ["Contract", "Example", "ExpectedFailure", "RunnerContract", "SinkContract"]

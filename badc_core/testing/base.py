@@ -152,7 +152,8 @@ class Contract:
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("badc_core.testing."):
             own = {name: value for name, value in vars(cls).items() if name.startswith("test_")}
-            cls._standard = {**cls._standard, **own}
+            common = {name: value for name, value in vars(Contract).items() if name.startswith("test_")}
+            cls._standard = {**common, **cls._standard, **own}
         overridden = cls._overridden()
         if overridden:
             raise TypeError(
@@ -164,6 +165,11 @@ class Contract:
             raise TypeError(f"{cls.__qualname__}.xfails names {unknown[0]}, which is no standard test.")
         if not all(isinstance(reason, str) and reason.strip() for reason in cls.xfails.values()):
             raise TypeError(f"{cls.__qualname__}.xfails must give a reason for each test.")
+
+    @classmethod
+    def _common(cls) -> list[str]:
+        """Return the names of the tests that all contracts share."""
+        return [name for name in vars(Contract) if name.startswith("test_")]
 
     @classmethod
     def _overridden(cls) -> list[str]:
