@@ -26,6 +26,11 @@ def _within(low: float, high: float, *, below: bool = False) -> Any:
     return validate
 
 
+def _absolute(path: Path | None) -> Path | None:
+    """Workers may run in another folder than the command."""
+    return None if path is None else path.expanduser().absolute()
+
+
 @attrs.frozen
 class BirdnetOptions:
     """Options of the runner.
@@ -55,9 +60,14 @@ class BirdnetOptions:
     overlap_s: float = option(
         0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
     )
-    model: Path | None = option(None, help="another .tflite file with BirdNET's input", affects_results=False)  # noqa: RUF009
+    model: Path | None = option(  # noqa: RUF009
+        None, help="another .tflite file with BirdNET's input", affects_results=False, converter=_absolute
+    )
     labels: Path | None = option(  # noqa: RUF009
-        None, help="another list of labels, in another language for instance", affects_results=False
+        None,
+        help="another list of labels, perhaps in another language",
+        affects_results=False,
+        converter=_absolute,
     )
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
     windows: int = option(

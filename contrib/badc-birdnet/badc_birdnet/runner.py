@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.quiet import without_greeting
-from badc_birdnet.weights import INSTALL_LITERT, REINSTALL_WEIGHTS, find_weights, read_labels
+from badc_birdnet.weights import INSTALL_LITERT, find_weights, read_labels
 from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
 from badc_core.errors import RunnerError
 from badc_core.model import Detection, Signal
@@ -85,7 +85,7 @@ class Network:
         except (ValueError, RuntimeError) as error:
             raise RunnerError(
                 f"LiteRT cannot load BirdNET's model {path}: {str(error).strip()}",
-                hint=f"The file is damaged. Install it anew: {REINSTALL_WEIGHTS}",
+                hint="The file is damaged, or no LiteRT model: fetch or export it anew.",
                 retry=False,
             ) from error
         self._input, self._output = takes["index"], gives["index"]

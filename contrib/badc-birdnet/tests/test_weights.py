@@ -52,6 +52,21 @@ def test_other_labels_are_another_model(packaged, own_model):
     assert identify(BirdnetOptions(labels=labels)) == other
 
 
+def test_options_survive_the_plan(own_model, monkeypatch):
+    """A worker reads them from JSON, perhaps in another folder."""
+    from badc_core.config import fill, result_options
+    from badc_core.serde import structure, unstructure
+
+    model, _ = own_model
+    monkeypatch.chdir(model.parent)
+    given = fill(BirdnetOptions, {"model": model.name, "overlap_s": "1.5"}, "runner 'birdnet'")
+    monkeypatch.chdir("/")
+    read = structure(unstructure(given), BirdnetOptions)
+    assert read == given
+    assert find_weights(read).model == model
+    assert result_options(given) == {"min_confidence": 0.25, "sensitivity": 1.0, "overlap_s": 1.5}
+
+
 def test_a_changed_file_is_noticed(own_model):
     """The digest is kept per size and time of change."""
     _, labels = own_model
@@ -77,7 +92,7 @@ def test_a_torn_model_is_refused_by_name(own_model, context, damage):
     with pytest.raises(RunnerError, match="cannot load BirdNET's model") as caught:
         open_runner(BirdnetOptions(model=model), context)
     assert str(model) in caught.value.message
-    assert "pip install" in caught.value.hint
+    assert "damaged" in caught.value.hint
     assert not caught.value.retry
 
 

@@ -231,7 +231,8 @@ def _song(path: Path) -> FloatArray:
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if rate != SAMPLE_RATE_HZ:
         raise UsageError(f"{path} has {rate} Hz, not {SAMPLE_RATE_HZ}.", hint="Install exactly hawkears==2.3.0.")
-    return np.ascontiguousarray(samples.mean(axis=1)[: _frames(SONG_MS)])
+    song: FloatArray = np.ascontiguousarray(samples.mean(axis=1)[: _frames(SONG_MS)])
+    return song
 
 
 def compose(file: LongFile, song: FloatArray) -> FloatArray:
