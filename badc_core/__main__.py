@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 
 def entry() -> None:
     """Run the command line and leave with its status: the console script ``badc``."""
     from badc_core.cli import main
+    from badc_core.errors import ExitCode
 
-    sys.exit(main())
+    status = main()
+    if status == ExitCode.RESUME and any(not thread.daemon for thread in threading.enumerate()[1:]):
+        # Asked to stop while a thread hangs, say in a read from a dead network folder: do not wait for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

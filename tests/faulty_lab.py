@@ -39,7 +39,9 @@ def badc_runners() -> Iterator[RunnerSpec]:
         )
     yield RunnerSpec("lab-unopenable", "Cannot be opened", open="faulty_lab:open_never")
     yield RunnerSpec("lab-nothing", "Opens nothing", open="faulty_lab:open_nothing")
-    yield RunnerSpec("lab-nameless", "Cannot say who it is", open="faulty_lab:open_lab", identify="faulty_lab:open_never")
+    yield RunnerSpec(
+        "lab-nameless", "Cannot say who it is", open="faulty_lab:open_lab", identify="faulty_lab:open_never"
+    )
     yield RunnerSpec("lab-swapped", "Loads another model than it says", open="faulty_lab:open_swapped")
 
 
@@ -140,7 +142,8 @@ def _raise(context: WorkerContext) -> None:
 def _hang(context: WorkerContext) -> None:
     """Sleep with two children, one of which left the session; nobody waits for them."""
     nap = [sys.executable, "-c", "import time; time.sleep(600)"]
-    children = [subprocess.Popen(nap), subprocess.Popen(nap, start_new_session=True)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    children = [subprocess.Popen(nap, start_new_session=leaves, **quiet) for leaves in (False, True)]  # type: ignore[call-overload]
     if (told := os.environ.get("LAB_CHILDREN")) is not None:
         Path(told).write_text(" ".join(str(child.pid) for child in children))
     time.sleep(600)
