@@ -194,7 +194,8 @@ class Scratch:
             ORDER BY {", ".join(_ORDER)}"""
         for first, last in self._ranges():
             relation = self._connection.sql(query, params={"first": first, "last": last})
-            for batch in relation.to_arrow_reader(BATCH_ROWS):
+            read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # DuckDB 1.4
+            for batch in read(BATCH_ROWS):
                 yield ArrowBatch(_with_roots(pa.Table.from_batches([batch]).cast(schema())))
 
     def _ranges(self) -> Iterator[tuple[str, str]]:

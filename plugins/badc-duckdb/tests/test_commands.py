@@ -141,7 +141,7 @@ def test_what_does_not_fit_in_memory_is_spilled_and_removed(entry, heard, result
         for start in range(1200, 0, -1):
             file.write(json.dumps(entry(f"R{start % 12}" * 10, start * 1000, found)) + "\n")
     api.aggregate(results, tmp_path / "a.csv")
-    monkeypatch.setattr(sorting, "MEMORY_LIMIT", "32MB")
+    monkeypatch.setattr(sorting, "MEMORY_LIMIT", "44MB")
     monkeypatch.setattr(sorting, "ROWS_AT_ONCE", 20_000)
     seen = []
     original = exporting.export
