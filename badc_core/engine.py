@@ -400,6 +400,7 @@ class _Running:
                     break
             time.sleep(pause)
             pause = min(0.2, pause * 1.5)
+        hub.flush()  # so that the last line of progress tells all
         self._tell(run, hub, planned, time.monotonic() - started)
         errors = [state.error for state in states.values() if state.state == "failed" and state.error is not None]
         if errors:
