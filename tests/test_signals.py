@@ -200,6 +200,7 @@ def test_resampled_slices_join_without_a_seam(tmp_path: Path, reader, from_hz: i
     whole = soxr.resample(samples[:, 0], from_hz, to_hz, quality="HQ")
     for halo_ms in (0, 250):
         read = reader(sample_rate_hz=to_hz, halo_ms=halo_ms)
+        halo = resampled_frames(frames_of(halo_ms, from_hz), from_hz, to_hz)
         for start in range(0, 6000, 1000):
             signal = read.read(chunk(path, start, start + 1000), recording(path))
             first = start * to_hz // 1000 - signal.halo_before
