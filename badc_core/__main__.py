@@ -13,8 +13,8 @@ def entry() -> None:
     from badc_core.errors import ExitCode
 
     status = main()
-    if status == ExitCode.RESUME and any(not thread.daemon for thread in threading.enumerate()[1:]):
-        # Asked to stop while a thread hangs, say in a read from a dead network folder: do not wait for it.
+    if status == ExitCode.RESUME and threading.active_count() > 1:
+        # A thread hangs, say in a read from a dead network folder; the interpreter would wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,7 +1,7 @@
 """A plugin for tests, in one file: runners that can do everything wrong, and sinks that fail.
 
-Used through ``BADC_PLUGINS=tests/faulty_lab.py``, which reaches child processes too. What the runner ``lab`` hears is made
-of the chunk's name, so any two runs hear the same.
+Used through ``BADC_PLUGINS=tests/faulty_lab.py``, which reaches child processes too. What the runner ``lab`` hears is
+made of the chunk's name, so any two runs hear the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+import attrs
 
 from badc_core.config import option
 from badc_core.hookspecs import hookimpl
@@ -39,9 +39,7 @@ def badc_runners() -> Iterator[RunnerSpec]:
         )
     yield RunnerSpec("lab-unopenable", "Cannot be opened", open="faulty_lab:open_never")
     yield RunnerSpec("lab-nothing", "Opens nothing", open="faulty_lab:open_nothing")
-    yield RunnerSpec(
-        "lab-nameless", "Cannot say who it is", open="faulty_lab:open_lab", identify="faulty_lab:open_never"
-    )
+    yield RunnerSpec("lab-nameless", "Has no name", open="faulty_lab:open_lab", identify="faulty_lab:open_never")
     yield RunnerSpec("lab-swapped", "Loads another model than it says", open="faulty_lab:open_swapped")
 
 
@@ -52,7 +50,7 @@ def badc_telemetry_sinks() -> Iterator[SinkSpec]:
     yield SinkSpec("shut", "Cannot be opened", open="faulty_lab:open_never")
 
 
-@frozen
+@attrs.frozen
 class LabOptions:
     """What the runner does; only `flavour` changes what it hears."""
 

@@ -1,8 +1,8 @@
 """Kills a run at chosen calls of the operating system, does the rest with a second run, and looks at what is there.
 
-A program of its own: ``python crash_points.py FOLDER LAYOUT STRIDE KILLS``. Every run is a fork of this process, which has
-no threads and has imported everything, so a run costs milliseconds. Prints one JSON object: the number of points, and
-what was wrong after which.
+A program of its own: ``python crash_points.py FOLDER LAYOUT STRIDE KILLS``. Every run is a fork of this process, which
+has no threads and has imported everything, so a run costs milliseconds. Prints one JSON object: the number of points,
+and what was wrong after which.
 """
 
 from __future__ import annotations
