@@ -14,8 +14,9 @@ What each test promises stands in ``docs/reference/conformance-kit.md``.
 from __future__ import annotations
 
 from badc_core.testing.base import Contract, ExpectedFailure
+from badc_core.testing.exporter import ExporterContract
 from badc_core.testing.oracle import Example
 from badc_core.testing.runner import RunnerContract
 from badc_core.testing.sink import SinkContract
 
-__all__ = ["Contract", "Example", "ExpectedFailure", "RunnerContract", "SinkContract"]
+__all__ = ["Contract", "Example", "ExpectedFailure", "ExporterContract", "RunnerContract", "SinkContract"]
