@@ -16,7 +16,16 @@ from __future__ import annotations
 from badc_core.testing.base import Contract, ExpectedFailure
 from badc_core.testing.exporter import ExporterContract
 from badc_core.testing.oracle import Example
+from badc_core.testing.reader import ReaderContract
 from badc_core.testing.runner import RunnerContract
 from badc_core.testing.sink import SinkContract
 
-__all__ = ["Contract", "Example", "ExpectedFailure", "ExporterContract", "RunnerContract", "SinkContract"]
+__all__ = [
+    "Contract",
+    "Example",
+    "ExpectedFailure",
+    "ExporterContract",
+    "ReaderContract",
+    "RunnerContract",
+    "SinkContract",
+]
