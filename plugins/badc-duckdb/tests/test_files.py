@@ -178,19 +178,19 @@ def test_parquet_types(tmp_path):
 
 
 def test_parquet_bytes_do_not_depend_on_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 700)
-    rows = [{**ROWS[0], "label": f"l{i % 97}", "timestamp_ms": i, "confidence": i / 3000} for i in range(3000)]
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_ROWS", 7000)
+    rows = [{**ROWS[0], "label": f"l{i % 97}", "chunk_id": f"{i}" * 40, "timestamp_ms": i} for i in range(30_000)]
     table = as_table(RowBatch(rows))
     made = set()
-    for size in (1, 13, 700, 3000):
+    for size in (131, 1111, 7000, 30_000):
         exporter = open_parquet(tmp_path / "t.parquet")
-        for start in range(0, 3000, size):
+        for start in range(0, 30_000, size):
             exporter.write(ArrowBatch(table.slice(start, size)))
         exporter.close({})
         made.add((tmp_path / "t.parquet").read_bytes())
     assert len(made) == 1
     metadata = pq.read_metadata(tmp_path / "t.parquet")
-    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [700, 700, 700, 700, 200]
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [7000, 7000, 7000, 7000, 2000]
 
 
 # -------------------------------------------------------------------------------------------------- DuckDB
