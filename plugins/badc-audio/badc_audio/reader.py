@@ -1,7 +1,6 @@
 """Reading sound files through libsndfile, and telling what is wrong with them.
 
-libsndfile's own seek is never used on FLAC: on damaged files it fails or does not come back. See
-``docs/explanation/reading-damaged-files.md``.
+What is done about each kind of damage stands in ``docs/explanation/reading-damaged-files.md``.
 """
 
 from __future__ import annotations
@@ -9,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 
 from badc_audio import wav
 from badc_audio.containers import Format, Layout, read_layout
+from badc_audio.decoders import MP3_LEAD, Decoder, FlacDecoder, Forward, Samples
 from badc_audio.flac import FlacMap, map_flac
 from badc_audio.metadata import hints_from
 from badc_audio.splice import Spliced
@@ -27,14 +25,9 @@ from badc_core.specs import RecordingHints, SignalInfo
 
 __all__ = ["AudioFile", "open_file"]
 
-Samples = np.ndarray[Any, np.dtype[np.float32]]
-
 _BLOCK_FRAMES = 1 << 18
 _FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64}
-_MP3_LEAD = 16 * 1152
-"""An MP3 frame may need the last 511 bytes before it, up to a dozen frames at low bit rates; without them libsndfile
-gives silence or noise. Measured: wrong for up to 7900 samples after a jump."""
 _XING = (b"Xing", b"Info")
 
 
@@ -47,115 +40,6 @@ def open_file(path: Path) -> AudioFile:
         It is not there, empty, or no sound file.
     """
     return AudioFile(path)
-
-
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file that soundfile does not seek in behind our back, as it otherwise does after every read."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Decoder:
-    """Samples of one file, by libsndfile's own seek.
-
-    Parameters
-    ----------
-    open_
-        Opens the file at its beginning.
-    channels
-        Of the file.
-    lead
-        Frames to decode before a place, after a jump to it, until the decoder has found its feet.
-    """
-
-    def __init__(self, open_: Callable[[], soundfile.SoundFile], channels: int, lead: int = 0) -> None:
-        self._open = open_
-        self._channels = channels
-        self._lead = lead
-        self._sound: soundfile.SoundFile | None = None
-        self._at = 0
-
-    def read(self, start: int, frames: int) -> Samples:
-        """Return up to `frames` frames from `start` on: what can be read up to damage or the end."""
-        if (self._sound is None or self._at != start) and not self._go(start):
-            return np.empty((0, self._channels), np.float32)
-        return self._take(frames)
-
-    def close(self) -> None:
-        """Close what is open."""
-        if self._sound is not None:
-            self._sound.close()
-            self._sound = None
-
-    def _go(self, start: int) -> bool:
-        try:
-            if self._sound is None:
-                self._sound = self._open()
-                self._at = 0
-            if self._at != start:
-                self._at = self._sound.seek(max(start - self._lead, 0))
-        except (soundfile.SoundFileError, OSError):
-            self.close()
-            return False
-        return self._skip(start - self._at)
-
-    def _skip(self, frames: int) -> bool:
-        """Decode and forget; whether that went well."""
-        return frames == 0 or (len(self._take(frames)) == frames and self._sound is not None)
-
-    def _take(self, frames: int) -> Samples:
-        sound = self._sound
-        assert sound is not None
-        out = np.empty((frames, self._channels), np.float32)
-        before = sound.tell()
-        try:
-            got = len(sound.read(out=out))
-        except soundfile.SoundFileError:
-            got = sound.tell() - before  # decoded before the damage
-            self.close()  # libsndfile gives nothing more after an error
-        self._at += got
-        return out if got == frames else out[: max(got, 0)]
-
-
-class _FlacDecoder(_Decoder):
-    """Samples of a FLAC file, by looking the frame up and decoding forward from it."""
-
-    def __init__(self, flac: FlacMap) -> None:
-        super().__init__(self._no_start, flac.info.channels)
-        self._map = flac
-        self._splice: Spliced | None = None
-        self._widest = flac.info.channels * (flac.info.bits // 8 + 1)
-
-    def read(self, start: int, frames: int) -> Samples:
-        if (self._sound is None or self._at != start) and not self._go(start):
-            return np.empty((0, self._channels), np.float32)
-        self._allow(frames)
-        return self._take(frames)
-
-    def _go(self, start: int) -> bool:
-        self.close()
-        frame = self._map.locate(start)
-        if frame is None:
-            return False
-        header = self._map.info.header(self._map.info.frames - frame.start)
-        self._splice = Spliced(header, self._map.handle, frame.offset)
-        try:
-            self._sound = _Forward(self._splice)
-        except soundfile.SoundFileError:
-            return False
-        self._at = frame.start
-        skip = start - frame.start
-        self._allow(skip)
-        return self._skip(skip)
-
-    def _allow(self, frames: int) -> None:
-        # No frame is much longer than its samples uncompressed: more than this is no longer decoding but searching.
-        assert self._splice is not None
-        self._splice.allow((frames + 4 * self._map.info.block) * self._widest + (1 << 16))
-
-    def _no_start(self) -> soundfile.SoundFile:
-        raise AssertionError("opened by _go")
 
 
 class AudioFile:
@@ -176,7 +60,7 @@ class AudioFile:
             self.close()
             raise
 
-    _decoder: _Decoder | None = None
+    _decoder: Decoder | None = None
 
     def _open(self) -> None:
         size = os.fstat(self._handle).st_size
@@ -201,7 +85,7 @@ class AudioFile:
             damage = _ends_early(last.start, info.frames, info.sample_rate_hz)
         self._info = SignalInfo(info.sample_rate_hz, info.channels, info.frames, damage, info.bits)
         self._there = last.end
-        self._decoder = _FlacDecoder(flac)
+        self._decoder = FlacDecoder(flac)
         self._finite = True
 
     def _open_other(self, size: int) -> None:
@@ -210,8 +94,8 @@ class AudioFile:
 
         def open_sound() -> soundfile.SoundFile:
             if mended is not None:
-                return _Forward(Spliced(mended, self._handle, len(mended)))
-            return _Forward(os.fsencode(self._path))
+                return Forward(Spliced(mended, self._handle, len(mended)))
+            return Forward(os.fsencode(self._path))
 
         try:
             sound = open_sound()
@@ -238,7 +122,7 @@ class AudioFile:
             damage = _mp3_damage(self._handle, size)
         self._info = SignalInfo(rate, channels, promised, damage, bits)
         self._there = there  # a header may promise more than memory can hold
-        self._decoder = _Decoder(open_sound, channels, _MP3_LEAD if mp3 else 0)
+        self._decoder = Decoder(open_sound, channels, MP3_LEAD if mp3 else 0)
 
     @property
     def info(self) -> SignalInfo:

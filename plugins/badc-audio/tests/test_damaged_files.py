@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from badc_audio.flac import map_flac
-from badc_audio.reader import open_file
 from sounds import RATE, add_piece, cut_off, data_at, noise, overwrite, set_data_size, write
 
+from badc_audio.flac import map_flac
+from badc_audio.reader import open_file
 from badc_core.errors import RecordingError
 
 

@@ -7,12 +7,12 @@ import struct
 from pathlib import Path
 
 import pytest
-from badc_audio.metadata import parse_comment, parse_guano
-from badc_audio.reader import open_file
 from hypothesis import given
 from hypothesis import strategies as st
 from sounds import add_piece, cut_off, noise, write
 
+from badc_audio.metadata import parse_comment, parse_guano
+from badc_audio.reader import open_file
 from badc_core.model import Instant, LocalTime
 
 MOTH = "Recorded at 19:17:30 04/04/2018 (UTC-5) by AudioMoth 0FE081F80FE081F0 at gain setting 2 while battery was 4.5V."

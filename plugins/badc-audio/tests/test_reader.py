@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from badc_audio import SUFFIXES
-from badc_audio.reader import open_file
 from sounds import RATE, cut_off, noise, write
 
+from badc_audio import SUFFIXES
+from badc_audio.reader import open_file
 from badc_core.host import Host
 from badc_core.specs import ReaderSpec
 
