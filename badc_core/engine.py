@@ -25,7 +25,7 @@ from badc_core.atomic import explain, write_bytes
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.config import fill, result_options
 from badc_core.devices import open_samplers, worker_slots
-from badc_core.errors import BadcError, ExitCode, Interrupted, PluginError, RunnerError
+from badc_core.errors import BadcError, ExitCode, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
@@ -239,6 +239,14 @@ def run(
         return running.go()
 
 
+def _spare(write: Callable[[], None]) -> None:
+    """Write a summary; that it cannot be written is no reason to stop a run or to call it failed."""
+    try:
+        write()
+    except (StoreError, OSError) as error:
+        _log.warning("the run summary cannot be written; results do not depend on it", error=str(error))
+
+
 def _in_our_words(error: BaseException, folder: Path) -> BaseException:
     """Return what ended a worker as an error that says what to do, where the system refused something."""
     if isinstance(error, OSError):
@@ -278,7 +286,7 @@ class _Running:
         samplers = open_samplers(self._host)
         log = self._log_path()
         summary = SummaryWriter(log, folder / "jobs.jsonl")
-        self._stack.callback(summary.close)
+        self._stack.callback(_spare, summary.close)
         sinks = self._open_sinks(log)
         hub = self._stack.enter_context(Hub(sinks, samplers, listeners=[summary.take]))
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
@@ -291,7 +299,7 @@ class _Running:
         tasks = _task_source(prepared, on_base=self._base, on_done=done, tidy=True)
         plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
         write_plan(folder, plan)
-        summary.write()
+        _spare(summary.write)
         self._work(
             scheduler,
             Run(folder, plan, devices, hub.emit, hub.latest, self._verify, self._reports.append, self._stop),
@@ -301,7 +309,7 @@ class _Running:
         hub.flush()
         counts = hub.counts
         hub.close()
-        summary.close()
+        _spare(summary.close)
         return self._summary(plan, folder, counts, tasks, log, summary.path, hub.dropped)
 
     # ------------------------------------------------------------------------------------------ pieces

@@ -15,7 +15,17 @@ import faulty_lab
 from badc_core import manifest, results
 from badc_core.model import Chunk
 
-__all__ = ["BADC", "aggregate", "chunks_of", "committed", "documents", "lab_environment", "make_manifest", "start"]
+__all__ = [
+    "BADC",
+    "Chunk",
+    "aggregate",
+    "chunks_of",
+    "committed",
+    "documents",
+    "lab_environment",
+    "make_manifest",
+    "start",
+]
 
 BADC = [sys.executable, "-m", "badc_core"]
 
