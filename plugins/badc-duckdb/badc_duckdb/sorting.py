@@ -138,7 +138,7 @@ class Scratch:
         if isinstance(error, duckdb.Error):
             raise StoreError(
                 f"Cannot sort the results: {first_line(error)}",
-                hint=f"Is there space left in {self._spill.parent}? It takes about half the size of the results.",
+                hint=f"Is there space left in {self._spill.parent}? It takes up to the size of the results.",
             ) from error
 
     def add(self, batch: pa.RecordBatch) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from badc_duckdb import aggregation, api, sorting
 
 from badc_core import exporting
 from badc_core.cli import main
 from badc_core.errors import PluginError
+from badc_duckdb import aggregation, api, sorting
 
 
 @pytest.fixture(autouse=True)

@@ -11,16 +11,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from badc_duckdb import api, parquet_file
-from badc_duckdb.columns import ArrowBatch, as_table
-from badc_duckdb.csv_file import csv_text, open_csv
-from badc_duckdb.database import DatabaseOptions, open_database
-from badc_duckdb.parquet_file import open_parquet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from badc_core.errors import BadcError
 from badc_core.exporting import COLUMNS, RowBatch
+from badc_duckdb import api, parquet_file
+from badc_duckdb.columns import ArrowBatch, as_table
+from badc_duckdb.csv_file import csv_text, open_csv
+from badc_duckdb.database import DatabaseOptions, open_database
+from badc_duckdb.parquet_file import open_parquet
 
 OPENERS = {"csv": open_csv, "parquet": open_parquet, "duckdb": open_database}
 ROWS = [

@@ -9,11 +9,11 @@ import random
 from pathlib import Path
 
 import pytest
-from badc_duckdb import api
 
 from badc_core import manifest as manifests
 from badc_core.model import Chunk, Recording
 from badc_core.serde import parse_start_time
+from badc_duckdb import api
 
 OLD_HEADER = (
     "recording_id,chunk_id,chunk_start_ms,chunk_end_ms,timestamp_ms,absolute_time_ms,end_ms,absolute_end_ms,label,"
