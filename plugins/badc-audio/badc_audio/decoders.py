@@ -1,8 +1,9 @@
 """Decoding: any slice of a file, exact, and as far as damage allows.
 
-soundfile seeks after every read, and libsndfile's seek has two faults that matter here. In a damaged FLAC file it fails, or
-searches the whole file byte by byte. In an MP3 file it forgets what came before, which the next frames need. So reading on
-never seeks here, FLAC frames are looked up by :mod:`badc_audio.flac`, and a jump in an MP3 goes to a little before the place.
+soundfile seeks after every read, and libsndfile's seek has two faults that matter here. In a damaged FLAC file it
+fails, or searches the whole file byte by byte. In an MP3 file it forgets what came before, which the next frames need.
+So reading on never seeks here, FLAC frames are looked up by :mod:`badc_audio.flac`, and a jump in an MP3 goes to a
+little before the place.
 """
 
 from __future__ import annotations
