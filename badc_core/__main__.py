@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -12,6 +13,8 @@ def entry() -> None:
     from badc_core.cli import main
     from badc_core.errors import ExitCode
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that are no UTF-8
     status = main()
     if status == ExitCode.RESUME and threading.active_count() > 1:
         # A thread hangs, say in a read from a dead network folder; the interpreter would wait for it.

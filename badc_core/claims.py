@@ -58,9 +58,10 @@ def _whoami(run_id: str) -> dict[str, Any]:
 
 
 def _process_started(pid: object) -> str:
-    """Return the start time of a process in clock ticks since boot, or an empty text."""
+    """Return the start time of a process in clock ticks since boot; empty when it is gone, reaped or not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else facts[18]
     except (OSError, IndexError):
         return ""
 

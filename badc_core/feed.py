@@ -57,6 +57,8 @@ class Job:
         What was read.
     error
         Why it could not be read.
+    reading
+        Done when `signal` or `error` is there.
     """
 
     task: Task
@@ -82,6 +84,8 @@ class Feed:
         For temporary chunk files.
     stop
         When set, no further batch is given.
+    workers
+        How many share the run.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Feed:
         shards: Iterator[Shard],
         scratch: Path,
         stop: threading.Event,
+        workers: int = 1,
     ) -> None:
         self._wanted = wanted
         self._stop = stop
@@ -107,6 +112,8 @@ class Feed:
         self._ahead: deque[Job] = deque()
         self._later: list[tuple[float, int, Job]] = []
         self._count = itertools.count()
+        # Of a short run, one worker must not take so much ahead that the others stand idle at the end.
+        self._share = max(wanted.max_batch, plan.chunks // (2 * workers))
         self._room = 2 * wanted.max_batch + _MOST_READERS
         self.waiting_s = 0.0
 
@@ -174,7 +181,7 @@ class Feed:
         length_s = (job.task.chunk.duration_ms or 60_000) / 1000
         rate = self._wanted.sample_rate_hz or job.task.recording.sample_rate_hz or 48_000
         fitting = int(_AHEAD_BYTES / max(1.0, length_s * rate * 4))
-        most = 2 * self._wanted.max_batch + _MOST_READERS
+        most = min(self._share, 2 * self._wanted.max_batch + _MOST_READERS)
         return max(self._wanted.max_batch, 1, min(most, fitting))
 
     def _read(self, job: Job) -> None:

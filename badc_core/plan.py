@@ -283,7 +283,7 @@ def _cut(stops: array.array[int], lengths: array.array[int], size: ShardSize) ->
 
 def write_plan(folder: Path, plan: Plan) -> None:
     """Write ``plan.json``, the last file of a plan: where it is, the others are complete."""
-    write_bytes(folder / PLAN_FILE, orjson.dumps(unstructure(plan), option=orjson.OPT_INDENT_2) + b"\n")
+    write_bytes(folder / PLAN_FILE, dump_json(unstructure(plan), indent=True) + b"\n")
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -299,7 +299,7 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / PLAN_FILE
     try:
-        entry = orjson.loads(path.read_bytes())
+        entry = load_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ManifestError(f"There is no plan in {folder}.", hint="Run `badc infer run` again.") from error
     except ValueError as error:

@@ -111,9 +111,9 @@ class TaskSource:
     tidy: bool = False
     on_base: Callable[[Path], None] = lambda base: None
     on_done: Callable[[Chunk, Path], None] = lambda chunk, base: None
-    bases: list[Path] = field(factory=list)
-    counted: Counted = field(factory=Counted)
-    problems: list[str] = field(factory=list)
+    bases: list[Path] = field(factory=list, init=False)
+    counted: Counted = field(factory=Counted, init=False)
+    problems: list[str] = field(factory=list, init=False)
     _indexes: list[DoneIndex] = field(factory=list)
     _recordings: manifest.RecordingLookup | None = None
     _source: tuple[Path, Path] = (Path(), Path())

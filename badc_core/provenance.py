@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 
 from badc_core import layout, manifest
-from badc_core.runs import RunRequest
 from badc_core.errors import UsageError
+from badc_core.runs import RunRequest
 
 __all__ = ["datalad_run_command", "quote_for_datalad"]
 

@@ -1,4 +1,7 @@
-"""Run configurations: a TOML file that says what ``badc infer run`` is to do; ``docs/reference/formats/run-config.md``."""
+"""Run configurations: a TOML file that says what ``badc infer run`` is to do.
+
+The keys are told in ``docs/reference/formats/run-config.md``.
+"""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[i
         runner = open_runner(run.plan, context)
         opening_s = time.monotonic() - started
         try:
-            feed = Feed(run.folder, run.plan, runner.info.input, shards, scratch, run.stop)
+            feed = Feed(run.folder, run.plan, runner.info.input, shards, scratch, run.stop, len(run.devices))
             with feed, _Committer(run, device, settled, feed.release) as committer:
                 worker = _Worker(run, device, runner, feed, committer)
                 worker.loop()

@@ -1,7 +1,7 @@
 """The alternative that BirdNET's benchmark is held against: a bare loop, without BADC.
 
-Reads the same slices with soundfile and calls the same interpreter with windows of the same shape; computes the scores, and
-keeps nothing. ``python bare_birdnet.py RECORDING CHUNK_MS CHUNKS``
+Reads the same slices with soundfile and calls the same interpreter with windows of the same shape; computes the scores,
+and keeps nothing. ``python bare_birdnet.py RECORDING CHUNK_MS CHUNKS``
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def command(folder: Path) -> Iterator[Row]:
     (folder / "loop.py").write_text(
         "import subprocess, sys\n"
         "for _ in range(240):\n"
-        f"    subprocess.run([{sys.executable!r}, 'program.py', '--input', 'REC.wav', '--output', 'out.json'], check=True)\n"
+        f"    argv = [{sys.executable!r}, 'program.py', '--input', 'REC.wav', '--output', 'out.json']\n"
+        "    subprocess.run(argv, check=True)\n"
     )
 
     def once() -> Measured:

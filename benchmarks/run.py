@@ -26,7 +26,8 @@ def machine() -> str:
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     name = names[0] if names else platform.processor() or platform.machine()
-    return f"{os.cpu_count()} cores ({name}), {memory_gib:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores ({name}), {memory_gib:.0f} GiB, {platform.system()}, Python {python}"
 
 
 def _cpu_lines() -> list[str]:

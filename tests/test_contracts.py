@@ -16,7 +16,7 @@ import pytest
 from badc_core.testing import Contract, RunnerContract
 
 ZOO = Path(__file__).parent / "zoo"
-KINDS = ["runners", "sinks", "exporters", "readers"]
+KINDS = ["runners", "sinks", "exporters", "readers", "schedulers"]
 
 
 @functools.cache

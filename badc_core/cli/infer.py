@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,18 +250,8 @@ def run_config(ctx: click.Context, file: Path, print_datalad_run: bool, dry_run:
     from badc_core.config import load_settings
     from badc_core.run_config import read_run_config
 
-    given = {parameter.name: parameter.get_default(ctx) for parameter in run.params if parameter.name != "manifest"}
-    given = {name: () if value is None and _repeats(name) else value for name, value in given.items()}
     manifest, values = read_run_config(load_settings(file))
+    given = run.make_context("run", [str(manifest)], parent=ctx.parent).params
     given.update(values, print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
     settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     return _run(ctx, manifest, settings, given)
-
-
-def _repeats(name: str | None) -> bool:
-    return any(parameter.name == name and getattr(parameter, "multiple", False) for parameter in run.params)
-
-
-def hawkears_arguments(extra: str | list[str]) -> tuple[str, ...]:
-    """Return arguments given as one text or as a list."""
-    return tuple(shlex.split(extra)) if isinstance(extra, str) else tuple(map(str, extra))

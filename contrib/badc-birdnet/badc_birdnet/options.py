@@ -60,10 +60,10 @@ class BirdnetOptions:
     overlap_s: float = option(
         0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
     )
-    model: Path | None = option(  # noqa: RUF009
+    model: Path | None = option(
         None, help="another .tflite file with BirdNET's input", affects_results=False, converter=_absolute
     )
-    labels: Path | None = option(  # noqa: RUF009
+    labels: Path | None = option(
         None,
         help="another list of labels, perhaps in another language",
         affects_results=False,

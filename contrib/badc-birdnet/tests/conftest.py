@@ -7,9 +7,9 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.weights import check
-
 from badc_core.model import Chunk, Device, Recording, Signal
 from badc_core.signals import SignalReader, probe
 from badc_core.specs import InputSpec, WorkerContext

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.runner import open_runner
-
 from badc_core.errors import RunnerError, UsageError
 
 

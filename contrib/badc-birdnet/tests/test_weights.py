@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from badc_birdnet import badc_runners
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.runner import open_runner
 from badc_birdnet.weights import check, find_weights, identify, read_labels
-
 from badc_core.errors import RunnerError
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
 from hypothesis import given
 from hypothesis import strategies as st
+
+from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
 
 HALF = WINDOW_FRAMES // 2
 

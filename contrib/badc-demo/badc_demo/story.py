@@ -94,11 +94,10 @@ def compile_tables(folder: Path, manifest: Path) -> Tables:
     BadcError
         Results cannot be read, or files not be written.
     """
-    from badc_duckdb.aggregation import aggregate
-
     from badc_core.exporting import Export, open_exporters
     from badc_core.host import default_host
     from badc_core.specs import ExporterSpec
+    from badc_duckdb.aggregation import aggregate
 
     tables = Tables(*(folder / TABLES / f"detections.{kind}" for kind in ("csv", "parquet", "duckdb")))
     host = default_host()

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from badc_demo.dataset import SAMPLE_RATE_HZ, SONG_MS, compose, long_files, write_dataset
-from badc_demo.sounds import find_sounds, missing_packages
 
 from badc_core.errors import UsageError
+from badc_demo.dataset import SAMPLE_RATE_HZ, SONG_MS, compose, long_files, write_dataset
+from badc_demo.sounds import find_sounds, missing_packages
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import csv
 import re
 
 import pytest
+
 from badc_demo.sounds import missing_packages
 
 

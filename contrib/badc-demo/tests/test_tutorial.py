@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from badc_demo.sounds import missing_packages
 
 TUTORIAL = Path(__file__).resolve().parents[3] / "docs/tutorials/getting-started.md"

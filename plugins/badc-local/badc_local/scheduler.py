@@ -1,7 +1,7 @@
 """The local scheduler: one thread per device slot, all taking shards from one queue.
 
-The thread runs :func:`badc_core.worker.work`; a runner that must own its process gets one there. A slot that fails takes no
-further shard and leaves the rest to the others; a fault of the store ends them all.
+The thread runs :func:`badc_core.worker.work`; a runner that must own its process gets one there. A slot that fails
+takes no further shard and leaves the rest to the others; a fault of the store ends them all.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from badc_local.folder import FolderOptions, FolderSource, open_source
 
 from badc_core.config import fill
 from badc_core.errors import RecordingError, UsageError
+from badc_local.folder import FolderOptions, FolderSource, open_source
 
 
 class Clock:

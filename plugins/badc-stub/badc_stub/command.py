@@ -1,7 +1,8 @@
 """The command runner: a program of the user's, started once per chunk.
 
-The program gets ``--input <chunk file> --output <result file>`` added to its arguments. Exit status 0 is success. A JSON object
-that it wrote is kept, and what the result's form asks for besides is filled in; when it wrote none, the result is empty.
+The program gets ``--input <chunk file> --output <result file>`` added to its arguments. Exit status 0 is success. A
+JSON object that it wrote is kept, and what the result's form asks for besides is filled in; when it wrote none, the
+result is empty.
 See ``docs/how-to/your-own-command.md``.
 """
 

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from badc_telemetry.jsonl import JsonlSink, open_sink
-from badc_telemetry.reader import count_lines, read_log, tail
 
 from badc_core.host import Host, load_object
 from badc_core.model import Device, Event
 from badc_core.specs import SinkContext, SinkSpec
 from badc_core.telemetry import Hub
+from badc_telemetry.jsonl import JsonlSink, open_sink
+from badc_telemetry.reader import count_lines, read_log, tail
 
 STAMP = "2026-01-31T08:15:02.123456+00:00"
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pynvml
 import pytest
-from badc_telemetry import nvml as module
-from badc_telemetry.nvml import NvmlSampler, check, describe, open_sampler
 
 from badc_core.host import Host, load_object
 from badc_core.model import Device, Measurement
 from badc_core.specs import SamplerSpec
+from badc_telemetry import nvml as module
+from badc_telemetry.nvml import NvmlSampler, check, describe, open_sampler
 
 MIB = 1 << 20
 

@@ -10,9 +10,9 @@ import time
 
 import pynvml
 import pytest
-from badc_telemetry.nvml import check, open_sampler
 
 from badc_core.telemetry import Hub
+from badc_telemetry.nvml import check, open_sampler
 
 
 def _why_not() -> str | None:

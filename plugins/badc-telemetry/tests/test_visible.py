@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from badc_telemetry.visible import Gpu, MigSlice, choose
 
 A, B, C = (f"GPU-{letter * 8}-1111-2222-3333-444444444444" for letter in "abc")
