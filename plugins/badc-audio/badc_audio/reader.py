@@ -56,6 +56,11 @@ class AudioFile:
         self._handle = _open_handle(path)
         try:
             self._open()
+        except OSError as error:
+            self.close()
+            raise RecordingError(
+                f"Cannot read {path}: {error.strerror or error}.", hint="Is the disk all right?"
+            ) from error
         except BaseException:
             self.close()
             raise
