@@ -198,11 +198,14 @@ class Problem:
         The line of a segment; ``None`` for the whole file.
     reason
         What is wrong, in a few words.
+    torn
+        It is the last line of a segment, which a killed run left unfinished: nothing was lost that counted.
     """
 
     path: Path
     line: int | None
     reason: str
+    torn: bool = False
 
     def __str__(self) -> str:
         place = f"{self.path}" if self.line is None else f"{self.path}, line {self.line}"
@@ -331,7 +334,7 @@ def read_lines(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[tu
     with file:
         for number, data in enumerate(file, 1):
             if not data.endswith(b"\n"):
-                on_problem(Problem(path, number, "is a torn last line; its chunk runs again"))
+                on_problem(Problem(path, number, "is a torn last line; its chunk runs again", torn=True))
                 return
             entry = _parse(data, path, number, on_problem)
             if entry is not None:
