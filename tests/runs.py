@@ -84,7 +84,7 @@ def aggregate(output: Path, target: Path) -> bytes:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 3), done.stderr  # 3: something damaged was left out
     return target.read_bytes() + table.read_bytes()
 
 
