@@ -42,6 +42,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
         path = folder / "outcomes.jsonl"
         environment = {**os.environ, "PYTHONPATH": str(ZOO), "ZOO_OUTCOMES": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-q", f"check_{kind}.py", f"--basetemp={folder / 'tmp'}"]
+        if kind == "schedulers" and importlib.util.find_spec("xdist"):
+            command += ["-n4", "--dist=loadscope"]  # they wait more than they work
         done = subprocess.run(
             command, cwd=ZOO, env=environment, capture_output=True, text=True, timeout=280, check=False
         )

@@ -18,6 +18,7 @@ from badc_core.testing.exporter import ExporterContract
 from badc_core.testing.oracle import Example
 from badc_core.testing.reader import ReaderContract
 from badc_core.testing.runner import RunnerContract
+from badc_core.testing.scheduler import SchedulerContract
 from badc_core.testing.sink import SinkContract
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "ExporterContract",
     "ReaderContract",
     "RunnerContract",
+    "SchedulerContract",
     "SinkContract",
 ]

@@ -80,11 +80,14 @@ class ExporterContract(Contract):
 
     Attributes
     ----------
+    pause_s
+        How long to wait between two exports that must give the same bytes, so that a time stamp shows.
     columns
         Columns of the detections table that the format keeps; :meth:`read` gives them back under these names.
     """
 
     spec_class: ClassVar[type[ExporterSpec]] = ExporterSpec
+    pause_s: ClassVar[float] = 1.1
     columns: ClassVar[Sequence[str]] = tuple(column.name for column in COLUMNS)
 
     # ------------------------------------------------------------------------- what an author may replace
@@ -283,7 +286,7 @@ class ExporterContract(Contract):
             self._export(target, make_rows())
             digests.append(_digest(target))
             if len(digests) == 1:
-                time.sleep(1.1)  # so that a time stamp shows
+                time.sleep(self.pause_s)
         if digests[0] != digests[1]:
             self.broken("the same rows give other bytes the second time")
 

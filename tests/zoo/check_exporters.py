@@ -27,7 +27,8 @@ def _read_folder(self, target):
 
 
 for _animal in [*zoo_exporters.GOOD, *zoo_exporters.WRONG]:
-    _body = {"entry_module": "zoo_exporters", "name": _animal.lower()}
+    _pause_s = 1.1 if _animal == "StampsItsFile" else 0.0
+    _body = {"pause_s": _pause_s, "entry_module": "zoo_exporters", "name": _animal.lower()}
     if _animal == "GoodForALab":
         _body["keeps"] = _keeps
     if _animal == "GoodWithFolders":
