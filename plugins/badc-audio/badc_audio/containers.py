@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 __all__ = ["Format", "Layout", "Piece", "read_layout"]
 
@@ -115,6 +115,15 @@ class Layout:
     length_at: int = 0
     notes: tuple[Piece, ...] = ()
 
+    def trusted(self, channels: int, sample_rate_hz: int) -> Layout:
+        """Return what remains of it beside what libsndfile found: a damaged header may be read in more than one way."""
+        form = self.format
+        if form is None or (
+            self.data is not None and (form.channels, form.sample_rate_hz) == (channels, sample_rate_hz)
+        ):
+            return self
+        return evolve(self, format=None, frames=None)
+
     def must_mend(self, size: int) -> bool:
         """Whether libsndfile would refuse a file of `size` bytes with this header, or find nothing in it."""
         cut_off = self.data is not None and self.data.start + self.data.size > size
@@ -140,7 +149,10 @@ def read_layout(handle: int) -> Layout | None:
 def _pieces(handle: int, dialect: _Dialect, start: int | None = None) -> Iterator[Piece]:
     position = dialect.start if start is None else start
     head_bytes = struct.calcsize(dialect.head)
+    file_size = os.fstat(handle).st_size
     for _ in range(_MOST_PIECES):
+        if position >= file_size:
+            return
         head = os.pread(handle, head_bytes, position)
         if len(head) < head_bytes:
             return
@@ -207,7 +219,7 @@ def _wave_format(raw: bytes, order: str) -> Format | None:
     tag, channels, rate, _, frame_bytes, _bits = struct.unpack(order + "HHIIHH", raw[:16])
     if tag == _EXTENSIBLE and len(raw) >= 26:
         tag = struct.unpack(order + "H", raw[24:26])[0]
-    if tag not in _FIXED_WIDTH or not channels or not rate or frame_bytes % channels:
+    if tag not in _FIXED_WIDTH or not channels or not rate or not frame_bytes or frame_bytes % channels:
         return None
     return Format(tag, channels, rate, frame_bytes, frame_bytes // channels * 8)
 

@@ -86,6 +86,9 @@ class Decoder:
         except (soundfile.SoundFileError, OSError):
             self.close()
             return False
+        if self._at > start:  # a damaged Ogg file: it went to the next place it could find
+            self.close()
+            return False
         return self._skip(start - self._at)
 
     def _skip(self, frames: int) -> bool:

@@ -89,7 +89,7 @@ class AudioFile:
         if last.end < info.frames:
             damage = _ends_early(last.start, info.frames, info.sample_rate_hz)
         self._info = SignalInfo(info.sample_rate_hz, info.channels, info.frames, damage, info.bits)
-        self._there = last.end
+        self._there = min(last.end, info.frames)
         self._decoder = FlacDecoder(flac)
         self._finite = True
 
@@ -113,6 +113,8 @@ class AudioFile:
             self._finite = sound.subtype not in _FLOAT_SUBTYPES
             bits = _BITS.get(sound.subtype)
             mp3 = sound.format == "MP3" or sound.subtype.startswith("MPEG")
+        if layout is not None:
+            layout = self._layout = layout.trusted(channels, rate)
         promised = there
         if layout is not None and layout.frames is not None:
             promised = max(layout.frames, there)

@@ -25,7 +25,7 @@ def header(form: Format, frames: int) -> bytes:
     the standard asks for.
     """
     data_bytes = frames * form.frame_bytes
-    byte_rate = form.sample_rate_hz * form.frame_bytes
+    byte_rate = min(form.sample_rate_hz * form.frame_bytes, 0xFFFFFFFF)
     kind = struct.pack("<HHIIHH", form.tag, form.channels, form.sample_rate_hz, byte_rate, form.frame_bytes, form.bits)
     extra = b""
     if form.tag != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -288,3 +289,37 @@ def test_cut_lossy_file_keeps_what_comes_before(tmp_path: Path, suffix: str, sub
         assert len(file.read(15 * RATE, RATE)) == 0
         if suffix == ".mp3":
             assert "cut off" in file.info.damage
+
+
+# ------------------------------------------------------------------------------------------ whatever else
+
+FORMATS = [(".wav", "PCM_16"), (".wav", "FLOAT"), (".wav", "IMA_ADPCM"), (".flac", "PCM_16"), (".aiff", "PCM_16")]
+FORMATS += [(".caf", "PCM_16"), (".w64", "PCM_24"), (".rf64", "PCM_16"), (".ogg", "VORBIS"), (".au", "PCM_16")]
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), FORMATS)
+def test_wrong_bytes_give_an_error_that_names_the_file_or_samples(tmp_path: Path, suffix: str, subtype: str):
+    base = write(tmp_path / f"base{suffix}", noise(1, channels=2), subtype=subtype).read_bytes()
+    path = tmp_path / f"a{suffix}"
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        data = bytearray(base)
+        for _ in range(random.integers(1, 6)):
+            reach = min(len(data), int(random.choice([60, 300, len(data)])))
+            data[random.integers(reach)] = int(random.choice([0, 127, 128, 255, random.integers(256)]))
+        path.write_bytes(data[: random.integers(1, len(data))] if seed % 3 == 0 else data)
+        try:
+            file = open_file(path)
+        except RecordingError as error:
+            message = str(error)
+            assert str(path) in message  # noqa: PT017
+            continue
+        with file:
+            file.hints()
+            for start in (0, 100, max(file.info.frames - 10, 0), 20_000):
+                with contextlib.suppress(RecordingError):
+                    samples = file.read(start, 8000)
+                    assert samples.shape == (len(samples), file.info.channels)
+                    assert len(samples) <= 8000
+            with contextlib.suppress(RecordingError):
+                assert file.export(100, 8000, tmp_path / "out.wav") <= 8000
