@@ -312,7 +312,7 @@ def test_wrong_bytes_give_an_error_that_names_the_file_or_samples(tmp_path: Path
             file = open_file(path)
         except RecordingError as error:
             message = str(error)
-            assert str(path) in message  # noqa: PT017
+            assert str(path) in message
             continue
         with file:
             file.hints()
