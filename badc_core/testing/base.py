@@ -125,7 +125,10 @@ def heavy_among(modules: Any, heavy: frozenset[str]) -> list[str]:
 
 
 class Contract:
-    """Base of the contracts. A subclass of one of them is what a plugin's author writes.
+    """Base of the contracts: the standard tests of a spec of any kind.
+
+    A plugin's author writes a subclass of the contract of a kind; or of this one, with `spec_class`, for a kind that
+    has no contract of its own (samplers, sources, commands).
 
     Attributes
     ----------
@@ -152,8 +155,7 @@ class Contract:
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("badc_core.testing."):
             own = {name: value for name, value in vars(cls).items() if name.startswith("test_")}
-            common = {name: value for name, value in vars(Contract).items() if name.startswith("test_")}
-            cls._standard = {**common, **cls._standard, **own}
+            cls._standard = {**cls._standard, **own}
         overridden = cls._overridden()
         if overridden:
             raise TypeError(
@@ -320,3 +322,6 @@ class Contract:
                 self.broken(f"-o {field.name}={text} is refused: {error}")
             if made != expected:
                 self.broken(f"-o {field.name}={text} gives {made}, but leaving it out gives {expected}")
+
+
+Contract._standard = {name: value for name, value in vars(Contract).items() if name.startswith("test_")}
