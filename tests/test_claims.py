@@ -1,0 +1,163 @@
+"""Claims: one holder at a time; the dead lose them, the living do not. Races are in tests/faults/test_sharing.py."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from badc_core import claims
+from badc_core.errors import HeldError, Interrupted, StoreError
+
+
+def test_a_claim_says_who_holds_it(tmp_path: Path):
+    held = claims.claim(tmp_path / "out", "run-1")
+    holder = json.loads(held.path.read_text())
+    assert (holder["run_id"], holder["pid"]) == ("run-1", os.getpid())
+    assert {"host", "since", "token"} <= set(holder)
+    held.verify()
+    held.release()
+    assert not held.path.exists()
+    held.release()
+    assert list(held.path.parent.iterdir()) == []
+
+
+def test_a_second_claim_is_refused(tmp_path: Path):
+    held = claims.claim(tmp_path, "run-1")
+    with pytest.raises(HeldError, match="in use by run run-1") as caught:
+        claims.claim(tmp_path, "run-2")
+    assert caught.value.exit_code == 4
+    held.verify()
+    held.release()
+    claims.claim(tmp_path, "run-2").release()
+
+
+def test_waiting_for_a_claim(tmp_path: Path):
+    held = claims.claim(tmp_path, "run-1")
+    threading.Timer(0.3, held.release).start()
+    claims.claim(tmp_path, "run-2", wait_s=10).release()
+    held = claims.claim(tmp_path, "run-3")
+    began = time.monotonic()
+    with pytest.raises(HeldError):
+        claims.claim(tmp_path, "run-4", wait_s=0.3)
+    assert 0.3 <= time.monotonic() - began < 5
+    with pytest.raises(Interrupted, match="waiting"):
+        claims.claim(tmp_path, "run-4", wait_s=60, stopping=lambda: True)
+
+
+def _claim_of_a_dead_process(base: Path) -> None:
+    program = "import sys, pathlib; from badc_core.claims import claim; claim(pathlib.Path(sys.argv[1]), 'dead')"
+    subprocess.run([sys.executable, "-c", program, str(base)], check=True)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_the_claim_of_a_dead_process(tmp_path: Path):
+    _claim_of_a_dead_process(tmp_path)
+    held = claims.claim(tmp_path, "living")
+    assert held.holder["run_id"] == "living"
+
+
+@pytest.mark.parametrize("change", [{"host": "other"}, {"boot": "other"}, {"pid_namespace": "other"}])
+def test_of_another_machine_nobody_knows_whether_it_is_dead(change: dict[str, str], tmp_path: Path):
+    """Neither of another boot, nor of another container: only time tells."""
+    _claim_of_a_dead_process(tmp_path)
+    path = tmp_path / ".badc" / "claim.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(HeldError):
+        claims.claim(tmp_path, "living")
+    os.utime(path, (1, 1))
+    claims.claim(tmp_path, "living")
+
+
+def test_a_process_number_used_again_is_another_process(tmp_path: Path):
+    held = claims.claim(tmp_path, "run-1")
+    held.path.write_text(json.dumps({**held.holder, "process_started": "1"}))
+    assert claims.claim(tmp_path, "run-2").holder["run_id"] == "run-2"
+
+
+def test_who_lost_a_claim_finds_out(tmp_path: Path):
+    first = claims.claim(tmp_path, "run-1")
+    first.path.write_text(json.dumps({**first.holder, "host": "other"}))
+    os.utime(first.path, (1, 1))
+    second = claims.claim(tmp_path, "run-2")
+    with pytest.raises(HeldError, match="taken over by run run-2"):
+        first.verify()
+    os.utime(second.path, (1, 1))
+    first.touch()
+    assert second.path.stat().st_mtime == 1, "a loser must not keep the winner's claim alive"
+    first.release()
+    second.verify()
+    second.release()
+    with pytest.raises(HeldError):
+        first.verify()
+
+
+def test_claims_are_kept_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By a thread, whatever the run is busy with; also those that join later."""
+    monkeypatch.setattr(claims, "TOUCH_EVERY_S", 0.02)
+    held: list[claims.Claim] = []
+    with claims.kept_alive(held):
+        held.append(claims.claim(tmp_path, "run-1"))
+        os.utime(held[0].path, (1, 1))
+        until = time.monotonic() + 5
+        while held[0].path.stat().st_mtime == 1 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert held[0].path.stat().st_mtime > 1
+    os.utime(held[0].path, (1, 1))
+    time.sleep(0.1)
+    assert held[0].path.stat().st_mtime == 1, "touched after the end"
+
+
+def test_age_is_told_by_the_file_system_s_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The clock of a machine may be wrong by hours."""
+    held = claims.claim(tmp_path, "run-1")
+    held.path.write_text(json.dumps({**held.holder, "host": "other"}))
+    monkeypatch.setattr(time, "time", lambda: 10.0**10)
+    with pytest.raises(HeldError):
+        claims.claim(tmp_path, "run-2")
+
+
+@pytest.mark.parametrize("code", sorted(claims._NO_LINKS))
+def test_a_file_system_without_links(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def link(*args: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", link)
+    held = claims.claim(tmp_path, "run-1")
+    with pytest.raises(HeldError):
+        claims.claim(tmp_path, "run-2")
+    held.verify()
+    held.release()
+    assert os.listdir(tmp_path / ".badc") == []
+
+
+def test_a_lost_answer_of_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The server made the link, the answer was lost, and the client asked again: it is ours."""
+    real = os.link
+
+    def link(source: Any, target: Any) -> None:
+        real(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", link)
+    held = claims.claim(tmp_path, "run-1")
+    held.verify()
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def link(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        claims.claim(tmp_path, "run-1")
+    assert not isinstance(caught.value, HeldError)
+    assert os.listdir(tmp_path / ".badc") == []
