@@ -44,6 +44,7 @@ def converter() -> Converter:
         made.register_unstructure_hook(moment, lambda value: value.isoformat())
         made.register_structure_hook(moment, lambda value, _: parse_start_time(value))
     made.register_structure_hook(StartTime, lambda value, _: parse_start_time(value))
+    made.register_structure_hook(StartTime | None, lambda value, _: None if value is None else parse_start_time(value))
     made.register_unstructure_hook(StartTime, lambda value: value.isoformat())
     return made
 

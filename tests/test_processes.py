@@ -21,7 +21,12 @@ def _python(program: str) -> list[str]:
 
 
 def test_a_command_to_its_end(tmp_path: Path):
-    program = "import os, sys; print(os.environ['X'], os.getcwd(), repr(sys.stdin.read())); print('e', file=sys.stderr); exit(3)"
+    program = """if True:
+        import os, sys
+        print(os.environ['X'], os.getcwd(), repr(sys.stdin.read()))
+        print('e', file=sys.stderr)
+        exit(3)
+    """
     ended = run_command(_python(program), env={"X": "y"}, cwd=tmp_path)
     assert ended == processes.Finished(3, f"y {tmp_path} ''\n", "e\n")
 
