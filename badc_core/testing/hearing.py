@@ -211,6 +211,7 @@ class RunnerBench(Contract):
 
 
 def close_quietly(runner: Runner) -> None:
+    """Close a runner; that it can be closed is a test of its own."""
     try:
         runner.close()
     except Exception:  # test_close_can_be_called_twice says so

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import wave
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ import pytest
 from badc_core.errors import RecordingError
 from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
 from badc_core.testing.base import Contract
+from badc_core.testing.oracle import write_wav
 
 __all__ = ["ReaderContract"]
 
@@ -35,7 +35,8 @@ def make_sound(channels: int, frames: int = 24_001) -> Samples:
 class ReaderContract(Contract):
     """Standard tests of a reader.
 
-    The author says how to make a file in the reader's format, by :meth:`write_sound`; the default makes WAV.
+    The author says how to make a file in the reader's format, by :meth:`write_sound`; the default makes
+    the plain sound file that Python's standard library can write.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class ReaderContract(Contract):
     # ------------------------------------------------------------------------- what an author may replace
 
     def write_sound(self, path: Path, samples: Samples, sample_rate_hz: int) -> None:
-        """Write a file in the reader's format; by default 16-bit WAV, with the standard library.
+        """Write a file in the reader's format; by default with the standard library.
 
         Parameters
         ----------
@@ -63,11 +64,7 @@ class ReaderContract(Contract):
         sample_rate_hz
             Of the samples.
         """
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(samples.shape[1])
-            file.setsampwidth(2)
-            file.setframerate(sample_rate_hz)
-            file.writeframes(samples.astype("<i2").tobytes())
+        write_wav(path, (samples / 32768).astype(np.float32), sample_rate_hz)
 
     # --------------------------------------------------------------------------------------- how tests look
 
@@ -174,7 +171,7 @@ class ReaderContract(Contract):
         """Suffixes are in lower case, with their dot; so is the one of exported files."""
         for suffix in (*self.spec.suffixes, self.spec.export_suffix):
             if not suffix.startswith(".") or suffix != suffix.lower() or len(suffix) < 2:
-                self.broken(f"the suffix {suffix!r} is not one like '.wav'")
+                self.broken(f"the suffix {suffix!r} is not one like '.xyz'")
 
     def test_info_tells_what_is_there(self, tmp_path: Path) -> None:
         """`info` gives the rate, channels and frames of a sound file, without damage."""

@@ -76,7 +76,7 @@ class SchedulerContract(Contract):
         results, log = folder / "results ß", folder / "log.txt"
         home = results / ".badc" / "20260131T081502Z-kit"
         home.mkdir(parents=True)
-        source = folder / "REC1.wav"
+        source = folder / "REC1.raw"
         source.write_bytes(b"never read")
         recording = Recording("REC1", source)
         tasks = [
