@@ -145,7 +145,7 @@ def note(row: Mapping[str, Any]) -> list[str]:
     """Return one line of the field notes; a time without a zone stays without one."""
     moment = row["detected_at"] or ""
     confidence = "" if row["confidence"] is None else f"{row['confidence']:.3f}"
-    date, time, zone = moment[:10], moment[11:19], moment[26:]
+    date, time, zone = moment[:10], moment[11:21], moment[26:]
     return [row["site"] or "", row["recording_id"], date, time, zone, row["label"], confidence, ""]
 
 

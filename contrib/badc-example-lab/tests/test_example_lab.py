@@ -40,5 +40,5 @@ def test_full_scale_is_0_db():
 def test_a_time_without_a_zone_stays_without_one():
     row = {"site": None, "recording_id": "REC1", "label": "loud", "confidence": 0.5}
     local = note({**row, "detected_at": "2026-05-03T03:13:12.000000"})
-    assert local == ["", "REC1", "2026-05-03", "03:13:12", "", "loud", "0.500", ""]
+    assert local == ["", "REC1", "2026-05-03", "03:13:12.0", "", "loud", "0.500", ""]
     assert note({**row, "detected_at": "2026-05-03T03:13:12.000000+00:00"})[4] == "+00:00"
