@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from badc_core.testing import Contract, RunnerContract
+from badc_core.answers import check_answers
+from badc_core.errors import RunnerError
+from badc_core.testing import Contract, RunnerContract, oracle
 
 ZOO = Path(__file__).parent / "zoo"
 KINDS = ["runners", "sinks", "exporters", "readers", "schedulers"]
@@ -95,6 +98,41 @@ def test_known_failures_are_told(outcomes):
     assert "test_one_answer_per_chunk is expected to fail: the vendor's library drops silent chunks" in printed
 
 
+RULES = {
+    "test_one_answer_per_chunk",
+    "test_answers_are_detections",
+    "test_times_lie_within_the_chunk",
+    "test_detections_end_after_they_begin",
+    "test_confidence_is_between_0_and_1",
+    "test_labels_are_declared",
+    "test_extra_is_json",
+}
+
+
+def checked_by_the_worker(animal: str, folder: Path) -> list[str]:
+    """Play to a runner, and return what the worker's own check says of the answers."""
+    runner = getattr(zoo("runner_animals"), animal)(None, None)
+    problems = []
+    for scene in oracle.scenes(8000, 3000):
+        batch = [oracle.make_signal(scene, runner.info.input, 8000, folder)]
+        try:
+            check_answers(batch, runner.predict(batch), animal, runner.info.labels)
+        except RunnerError as error:
+            problems.append(error.message)
+    return problems
+
+
+@pytest.mark.parametrize("animal", [name for name, (test, _) in zoo("runners").WRONG.items() if test in RULES])
+def test_the_worker_refuses_the_same_answers(tmp_path, animal):
+    """The kit's rules and the worker's were written twice; they must agree."""
+    assert checked_by_the_worker(animal, tmp_path)
+
+
+@pytest.mark.parametrize("animal", ["Good", "GoodWithHalo", "GoodWithFiles", "GoodWithNothing"])
+def test_the_worker_takes_right_answers(tmp_path, animal):
+    assert checked_by_the_worker(animal, tmp_path) == []
+
+
 # ------------------------------------------------------------------------------------- not to be overridden
 
 
@@ -154,3 +192,26 @@ def test_every_standard_test_says_what_it_promises():
     for kind in KINDS:
         for name, function in zoo(kind).contract()._standard.items():
             assert (function.__doc__ or "").strip().endswith("."), name
+
+
+# --------------------------------------------------------------------------------------------- documentation
+
+KIT_PAGE = Path(__file__).parent.parent / "docs/reference/conformance-kit.md"
+
+
+def rows(tests: dict) -> list[str]:
+    return [f"| `{name}` | {' '.join(function.__doc__.split())} |" for name, function in tests.items()]
+
+
+def test_the_reference_lists_every_standard_test_with_its_promise():
+    parts = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", KIT_PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+    common = {name: Contract._standard[name] for name in Contract._common()}
+    wanted = {"All contracts": common}
+    for kind in KINDS:
+        contract = zoo(kind).contract()
+        own = {name: test for name, test in contract._standard.items() if name not in common}
+        wanted[f"{kind.capitalize()}: `{contract.__name__}`"] = own
+    assert parts.keys() == wanted.keys()
+    for title, tests in wanted.items():
+        listed = [line for line in parts[title].splitlines() if line.startswith("| `test_")]
+        assert listed == rows(tests), title
