@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from badc_core import annex
 from badc_core.atomic import replacing
 from badc_core.errors import ManifestError
 
@@ -105,6 +106,7 @@ class Table:
             self._row = []
             raise self.error(f"this is no CSV: {error}.", hint="Is a quotation mark missing?") from None
         except FileNotFoundError:
+            self._must_have_content()
             raise ManifestError(f"There is no manifest {self._path}.") from None
         except OSError as error:
             raise ManifestError(f"Cannot read {self._path}: {error.strerror or error}.") from error
@@ -130,6 +132,7 @@ class Table:
     def _header(self, row: list[str] | None) -> list[str]:
         if row is None:
             raise ManifestError(f"{self._path} is empty.", hint="The first line names the columns.")
+        self._must_have_content()
         header = [name.strip() for name in row]
         for name in self._columns[: self._required]:
             if name not in header:
@@ -141,6 +144,13 @@ class Table:
             if header.count(name) > 1:
                 raise ManifestError(f"{self._path}, line 1: the column {name!r} occurs twice.")
         return header
+
+    def _must_have_content(self) -> None:
+        if annex.content_missing(self._path):
+            raise ManifestError(
+                f"The content of {self._path} is not on this machine: git-annex keeps it elsewhere.",
+                hint=annex.fetch_hint(self._path),
+            )
 
     def _misfit(self, fields: int, width: int) -> ManifestError:
         if fields < width:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import stat
 from pathlib import Path
 
+from badc_core import annex
 from badc_core.errors import PluginError, RecordingError
 from badc_core.host import Host, default_host, load_object
 from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
 
 __all__ = ["find_reader", "known_suffixes", "open_signal", "probe", "require_content"]
-
-_POINTER_BYTES = 1024
 
 
 def known_suffixes(host: Host | None = None) -> list[str]:
@@ -86,23 +84,23 @@ def require_content(path: Path) -> None:
         raise _unreachable(path, error) from None
     if stat.S_ISDIR(status.st_mode):
         raise RecordingError(f"{path} is a folder, not a recording.")
-    if 0 < status.st_size < _POINTER_BYTES and stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode):
         try:
-            with path.open("rb") as file:
-                start = file.read(16)
+            missing = annex.is_pointer(path)
         except OSError as error:
             raise _unreachable(path, error) from None
-        if start.startswith(b"/annex/objects/"):
+        if missing:
             raise _not_fetched(path)
 
 
 def _unreachable(path: Path, error: OSError) -> RecordingError:
     if isinstance(error, FileNotFoundError):
         if path.is_symlink():
-            target = str(path.readlink())
-            if "annex/objects/" in target:
+            if annex.is_link(path):
                 return _not_fetched(path)
-            return RecordingError(f"{path} is a link to {target}, which is not there.", hint="Mend or remove the link.")
+            return RecordingError(
+                f"{path} is a link to {path.readlink()}, which is not there.", hint="Mend or remove the link."
+            )
         return RecordingError(f"There is no file {path}.", hint="Was it moved? Make the manifest anew, or put it back.")
     return RecordingError(f"Cannot read {path}: {error.strerror or error}.", hint="Mend its permissions.")
 
@@ -110,5 +108,5 @@ def _unreachable(path: Path, error: OSError) -> RecordingError:
 def _not_fetched(path: Path) -> RecordingError:
     return RecordingError(
         f"The content of {path} is not on this machine: git-annex keeps it elsewhere.",
-        hint=f"Fetch it: datalad get {shlex.quote(str(path))}",
+        hint=annex.fetch_hint(path),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from badc_core.annex import own_copy
 from badc_core.atomic import explain
 from badc_core.errors import UsageError
 from badc_core.model import Device
@@ -151,6 +152,7 @@ def write_log(log: Path, path: Path, probe: Probe, device: Device | None, now: d
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        own_copy(log)
         with log.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write("".join(lines))
     except OSError as error:

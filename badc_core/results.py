@@ -17,7 +17,7 @@ from typing import Any, Literal
 import orjson
 from attrs import frozen
 
-from badc_core import layout
+from badc_core import annex, layout
 from badc_core.errors import StoreError
 from badc_core.model import Chunk, ChunkResult, Detection, Recording
 
@@ -43,6 +43,7 @@ Layout = Literal["files", "segments"]
 CHUNK_STATUS = ".chunk_status.json"
 """Lies beside chunk files, and looks like a result to who scans a folder that holds both."""
 
+_AWAY = "its content is not on this machine; `datalad get` fetches it"
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -284,10 +285,14 @@ def read_result(path: Path, on_problem: Callable[[Problem], None]) -> StoredResu
         finally:
             os.close(handle)
     except OSError as error:
-        on_problem(Problem(path, None, f"cannot be read: {error.strerror}"))
+        on_problem(_unreadable(path, error))
         return None
     entry = _parse(data, path, None, on_problem)
     return None if entry is None else StoredResult(entry, path)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(path, None, _AWAY if annex.content_missing(path) else f"cannot be read: {error.strerror}")
 
 
 def _parse(data: bytes, path: Path, line: int | None, on_problem: Callable[[Problem], None]) -> dict[str, Any] | None:
@@ -295,7 +300,8 @@ def _parse(data: bytes, path: Path, line: int | None, on_problem: Callable[[Prob
         entry = load_json(data)
     except ValueError:
         torn = "is not valid JSON; a torn write or a damaged disk"
-        on_problem(Problem(path, line, torn if data.strip() else "is empty"))
+        away = annex.content_missing(path) and _AWAY
+        on_problem(Problem(path, line, away or (torn if data.strip() else "is empty")))
         return None
     if not isinstance(entry, dict):
         on_problem(Problem(path, line, "is no JSON object"))
@@ -329,7 +335,7 @@ def read_lines(path: Path, on_problem: Callable[[Problem], None]) -> Iterator[tu
     try:
         file = path.open("rb")
     except OSError as error:
-        on_problem(Problem(path, None, f"cannot be read: {error.strerror}"))
+        on_problem(_unreadable(path, error))
         return
     with file:
         for number, data in enumerate(file, 1):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from badc_core import layout
+from badc_core import annex, layout
 from badc_core.atomic import TEMPORARY_PREFIX
 from badc_core.errors import StoreError
 from badc_core.model import Chunk
@@ -88,7 +89,7 @@ class DoneIndex:
         Raises
         ------
         StoreError
-            The folder of its recording cannot be read.
+            The folder of its recording cannot be read, or git-annex keeps the result elsewhere.
         """
         if self._done or self._other:
             found = self._in_segments(chunk)
@@ -114,6 +115,12 @@ class DoneIndex:
         path = layout.result_path(self._base, chunk.recording_id, chunk.chunk_id)
         stored = read_result(path, self._on_problem)
         if stored is None:
+            if annex.content_missing(path):
+                raise StoreError(
+                    f"The content of {path} is not on this machine: git-annex keeps it elsewhere.",
+                    hint=f"Fetch the results: datalad get {shlex.quote(str(self._base))}. "
+                    "Or make all of them anew: --no-resume.",
+                )
             return "damaged"
         entry = stored.document
         if not entry.get("fingerprint"):

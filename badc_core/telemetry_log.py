@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from badc_core import annex
 from badc_core.errors import BadcError
 from badc_core.log import get_logger
 from badc_core.model import Event, Measurement
@@ -206,6 +207,8 @@ def count_lines(path: Path) -> int:
 
 
 def _unreadable(path: Path, error: OSError) -> BadcError:
+    if annex.content_missing(path):
+        return BadcError(f"The content of {path} is not on this machine.", hint=annex.fetch_hint(path))
     return BadcError(
         f"Cannot read the telemetry log {path}: {error.strerror or error}.",
         hint="badc infer run prints where its log lies; name it with --log PATH.",

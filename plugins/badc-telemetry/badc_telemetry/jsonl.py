@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from badc_core.annex import own_copy
 from badc_core.model import Event
 from badc_core.specs import SinkContext
 from badc_core.telemetry_log import to_line
@@ -24,7 +25,8 @@ class JsonlSink:
 
     The file is opened once. Lines are handed to the system in whole writes, so a killed process loses at most the lines
     of the last second, and one torn line at most is left by a machine that fails. A log that ends in a torn line gets a
-    line end first, so that the first new line stays readable.
+    line end first, so that the first new line stays readable. A log that git-annex has locked is replaced by a copy,
+    and the copy grows.
 
     Parameters
     ----------
@@ -35,11 +37,14 @@ class JsonlSink:
     ------
     OSError
         It cannot be opened.
+    StoreError
+        A locked log cannot be copied.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        own_copy(path)
         self._handle: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._lines: list[bytes] = []
         self._bytes = 0
