@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from badc_core.host import Host, load_object
 from badc_core.log import get_logger
 from badc_core.model import Device
 from badc_core.specs import Sampler, SamplerSpec
 
-__all__ = ["open_samplers", "worker_slots"]
+__all__ = ["close_samplers", "open_samplers", "worker_slots"]
 
 _log = get_logger("devices")
 
@@ -26,6 +26,15 @@ def open_samplers(host: Host) -> list[tuple[str, Sampler]]:
         if sampler is not None:
             opened.append((spec.name, sampler))
     return opened
+
+
+def close_samplers(samplers: Iterable[tuple[str, Sampler]]) -> None:
+    """Close samplers, those that cannot even do that, too."""
+    for name, sampler in samplers:
+        try:
+            sampler.close()
+        except (Exception, SystemExit) as error:
+            _log.warning("a sampler cannot be closed", sampler=name, error=str(error))
 
 
 def worker_slots(samplers: Sequence[tuple[str, Sampler]], max_gpus: int | None, cpu_workers: int) -> tuple[Device, ...]:

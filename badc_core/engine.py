@@ -24,7 +24,7 @@ from badc_core import __version__, layout
 from badc_core.atomic import explain, write_bytes
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.config import fill, result_options
-from badc_core.devices import open_samplers, worker_slots
+from badc_core.devices import close_samplers, open_samplers, worker_slots
 from badc_core.errors import BadcError, ExitCode, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
@@ -46,7 +46,7 @@ from badc_core.specs import (
     Submission,
     WorkerReport,
 )
-from badc_core.summary import SummaryWriter, read_done
+from badc_core.summary import SummaryWriter, read_done, summary_path
 from badc_core.tally import Counts
 from badc_core.telemetry import Hub
 
@@ -193,8 +193,7 @@ def preview(request: RunRequest, host: Host | None = None) -> Preview:
     try:
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
     finally:
-        for _, sampler in samplers:
-            sampler.close()
+        close_samplers(samplers)
     tasks = _task_source(prepared)
     with tempfile.TemporaryDirectory(prefix="badc-preview-") as name:
         plan = _make_plan(prepared, Path(name), tasks, len(devices))
@@ -284,33 +283,27 @@ class _Running:
         self._base(layout.output_base(prepared.source, request.output_dir))
         folder = self._make_folder()
         samplers = open_samplers(self._host)
-        log = self._log_path()
-        summary = SummaryWriter(log, folder / "jobs.jsonl")
-        self._stack.callback(_spare, summary.close)
-        sinks = self._open_sinks(log)
-        hub = self._stack.enter_context(Hub(sinks, samplers, listeners=[summary.take]))
+        self._stack.callback(close_samplers, samplers)
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
-
-        def done(chunk: Any, base: Path) -> None:
-            self._check_stop()
-            place = f"{base}/{chunk.recording_id}/{chunk.chunk_id}.json" if request.layout == "files" else None
-            summary.skipped(chunk.chunk_id, chunk.recording_id, place)
-
-        tasks = _task_source(prepared, on_base=self._base, on_done=done, tidy=True)
+        tasks = _task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
         plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
         write_plan(folder, plan)
+        log = self._log_path()
+        if not plan.chunks and (request.telemetry_log is None or summary_path(log).exists()):
+            self._on_progress(Progress(plan.total, plan.done, Counts(), 0, 0.0))
+            return self._ended(plan, folder, Counts(), tasks, log, {})  # nothing to say that was not said before
+        summary = SummaryWriter(log, folder / "jobs.jsonl")
+        self._stack.callback(_spare, summary.close)
+        self._note_finished(summary, tasks)
+        hub = self._stack.enter_context(Hub(self._open_sinks(log), samplers, listeners=[summary.take]))
         _spare(summary.write)
-        self._work(
-            scheduler,
-            Run(folder, plan, devices, hub.emit, hub.latest, self._verify, self._reports.append, self._stop),
-            hub,
-            tasks.counted,
-        )
+        run = Run(folder, plan, devices, hub.emit, hub.latest, self._verify, self._reports.append, self._stop)
+        self._work(scheduler, run, hub, tasks.counted)
         hub.flush()
         counts = hub.counts
         hub.close()
         _spare(summary.close)
-        return self._summary(plan, folder, counts, tasks, log, summary.path, hub.dropped)
+        return self._ended(plan, folder, counts, tasks, log, hub.dropped)
 
     # ------------------------------------------------------------------------------------------ pieces
 
@@ -320,6 +313,13 @@ class _Running:
             held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s, stopping=self._stop.is_set)
             self._claims.append(held)
             self._stack.callback(held.release)
+
+    def _note_finished(self, summary: SummaryWriter, tasks: TaskSource) -> None:
+        """Have the summary tell of what earlier runs finished, too."""
+        for chunk, base in tasks.finished():
+            known = base is not None and self._request.layout == "files"
+            place = f"{base}/{chunk.recording_id}/{chunk.chunk_id}.json" if known else None
+            summary.skipped(chunk.chunk_id, chunk.recording_id, place)
 
     def _make_folder(self) -> Path:
         folder = self._claims[0].path.parent / self._prepared.run_id
@@ -423,15 +423,8 @@ class _Running:
             Progress(planned.total, planned.done, hub.counts, run.plan.audio_ms, elapsed_s, self._stop.is_set())
         )
 
-    def _summary(
-        self,
-        plan: Plan,
-        folder: Path,
-        counts: Counts,
-        tasks: TaskSource,
-        log: Path,
-        summary_path: Path,
-        dropped: Mapping[str, int],
+    def _ended(
+        self, plan: Plan, folder: Path, counts: Counts, tasks: TaskSource, log: Path, dropped: Mapping[str, int]
     ) -> RunSummary:
         left = plan.chunks - counts.chunks
         if left > 0 and not (plan.fail_fast and counts.failures):
@@ -441,14 +434,15 @@ class _Running:
                 f"Stopped with {counts.chunks} of {plan.chunks} chunks done; {left} are left.",
                 hint="Run the same command again to do the rest.",
             )
+        told = summary_path(log)
         return RunSummary(
             plan,
             folder,
             counts,
             tasks.counted,
             tuple(sorted(self._reports, key=lambda report: report.worker)),
-            log,
-            summary_path,
+            log if log.exists() else None,
+            told if told.exists() else None,
             time.monotonic() - self._began,
             ExitCode.SOME_FAILED if counts.failures else ExitCode.OK,
             tuple(tasks.problems),

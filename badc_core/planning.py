@@ -96,8 +96,8 @@ class TaskSource:
         Remove temporary files of killed runs.
     on_base
         Told of every output folder before it is looked at.
-    on_done
-        Told of every chunk that is done already: the chunk and its output folder.
+    on_rows
+        Called every thousand rows or so.
     """
 
     path: Path
@@ -110,10 +110,11 @@ class TaskSource:
     resume: bool = True
     tidy: bool = False
     on_base: Callable[[Path], None] = lambda base: None
-    on_done: Callable[[Chunk, Path], None] = lambda chunk, base: None
+    on_rows: Callable[[], None] = lambda: None
     bases: list[Path] = field(factory=list, init=False)
     counted: Counted = field(factory=Counted, init=False)
     problems: list[str] = field(factory=list, init=False)
+    _marks: bytearray = field(factory=bytearray, init=False)
     _indexes: list[DoneIndex] = field(factory=list)
     _recordings: manifest.RecordingLookup | None = None
     _source: tuple[Path, Path] = (Path(), Path())
@@ -137,6 +138,9 @@ class TaskSource:
         last: Recording | None = None
         for number, row in enumerate(manifest.read(self.path)):
             counted.total += 1
+            if not number % 1024:
+                self.on_rows()
+            self._marks.append(0)
             if last is None or row.recording_id != last.recording_id:
                 last = self._recording(row)
                 if not scattered:
@@ -153,6 +157,19 @@ class TaskSource:
             state = self._indexes[base].state(chunk) if self.resume else "missing"
             if self._is_left(chunk, base, state):
                 yield Task(chunk, last, self.bases[base], sizes.of(chunk.source_path)), base
+            else:
+                self._marks[-1] = min(base + 1, 255)
+
+    def finished(self) -> Iterator[tuple[Chunk, Path | None]]:
+        """Yield the chunks that :meth:`tasks` found done, each with its output folder, as far as that was kept.
+
+        Reads the manifest once more: a byte per row is all that was remembered.
+        """
+        for number, (row, mark) in enumerate(zip(manifest.read(self.path), self._marks, strict=False)):
+            if not number % 1024:
+                self.on_rows()
+            if mark:
+                yield row, self.bases[mark - 1] if mark < 255 else None
 
     def _all_before(self, number: int) -> set[str | int]:
         """Return the first rows' names: the rows of one recording do not stand together, so all must be remembered."""
@@ -199,7 +216,6 @@ class TaskSource:
         )
         if state == "done" or (state == "unmarked" and called):
             counted.done += 1
-            self.on_done(chunk, self.bases[base])
             return False
         if state in ("foreign", "unmarked"):
             if not self.replace:

@@ -124,7 +124,7 @@ class RunSummary:
     reports
         Where the workers' time went.
     telemetry_log, summary_path
-        Where the log and the summary lie.
+        Where the log and the summary lie; ``None`` where there is none, because nothing was to be done.
     elapsed_s
         Wall time, planning included.
     exit_code
@@ -140,8 +140,8 @@ class RunSummary:
     counts: Counts
     planned: Counted
     reports: tuple[WorkerReport, ...]
-    telemetry_log: Path
-    summary_path: Path
+    telemetry_log: Path | None
+    summary_path: Path | None
     elapsed_s: float
     exit_code: ExitCode
     problems: tuple[str, ...] = ()

@@ -64,7 +64,14 @@ def test_the_same_again_does_nothing(go: Callable[..., RunSummary]):
     assert (again.planned.done, again.counts.chunks, again.plan.chunks) == (6, 0, 0)
     assert again.plan.fingerprint == first.plan.fingerprint
     assert again.plan.run_id > first.plan.run_id
+
+
+def test_a_log_that_was_asked_for_is_told_of_what_was_done_before(go: Callable[..., RunSummary], isolated: Path):
+    go()
+    again = go(telemetry_log=isolated / "new.jsonl")
     assert len(json.loads(again.summary_path.read_text())["jobs"]) == 6
+    before = again.summary_path.stat().st_mtime_ns
+    assert go(telemetry_log=isolated / "new.jsonl").summary_path.stat().st_mtime_ns == before
 
 
 def test_run_ids_sort_by_time():

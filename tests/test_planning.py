@@ -131,8 +131,17 @@ def test_a_folder_is_claimed_before_it_is_looked_at(isolated: Path):
     source = _source(
         runs.make_manifest(isolated / "m.csv", chunks),
         on_base=lambda base: order.append(f"claim {base.name}"),
-        on_done=lambda chunk, base: order.append("done"),
     )
     assert _names(source) == []
-    assert order == ["claim out", "done"]
+    assert order == ["claim out"]
     assert attrs.asdict(source.counted)["done"] == 1
+
+
+def test_what_was_done_can_be_asked_for_afterwards(isolated: Path):
+    chunks = runs.chunks_of(2, 3)
+    for number in (0, 4):
+        _result(isolated / "out", chunks[number])
+    source = _source(runs.make_manifest(isolated / "m.csv", chunks))
+    assert len(_names(source)) == 4
+    finished = [(chunk.chunk_id, base) for chunk, base in source.finished()]
+    assert finished == [(chunks[number].chunk_id, isolated / "out") for number in (0, 4)]

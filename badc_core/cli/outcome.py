@@ -27,8 +27,8 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
         "fingerprint": plan.fingerprint,
         "output": [str(base) for base in plan.bases],
         "run_folder": str(summary.folder),
-        "telemetry_log": str(summary.telemetry_log),
-        "summary": str(summary.summary_path),
+        "telemetry_log": None if summary.telemetry_log is None else str(summary.telemetry_log),
+        "summary": None if summary.summary_path is None else str(summary.summary_path),
         "workers": {
             name: {
                 "jobs": one.jobs,
@@ -77,7 +77,10 @@ def outcome_text(summary: RunSummary) -> str:
         if number:
             lines.append(f"The telemetry sink {sink} was too slow for {number} events, which it did not get.")
     lines += ["", *(f"Results    {base}" for base in plan.bases)]
-    lines += [f"Telemetry  {summary.telemetry_log}", f"Summary    {summary.summary_path}"]
+    if summary.telemetry_log is not None:
+        lines.append(f"Telemetry  {summary.telemetry_log}")
+    if summary.summary_path is not None:
+        lines.append(f"Summary    {summary.summary_path}")
     lines.append(f"Run        {summary.folder}")
     return "\n".join(lines)
 
