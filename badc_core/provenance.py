@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from badc_core import layout, manifest
-from badc_core.errors import UsageError
+from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 
 __all__ = ["datalad_run_command", "quote_for_datalad"]
@@ -33,22 +34,23 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) 
 
     Raises
     ------
-    UsageError
+    BadcError
         The chunks are not all in one dataset, or the manifest is not in it.
     """
     dataset = _common_dataset(request.manifest)
     inside = request.manifest.absolute()
     if not inside.is_relative_to(dataset):
-        raise UsageError(f"{request.manifest} lies outside the dataset {dataset}.", hint="Copy it to manifests/ there.")
+        raise BadcError(f"{request.manifest} lies outside the dataset {dataset}.", hint="Copy it to manifests/ there.")
     relative = str(inside.relative_to(dataset))
-    output = _inside(request.output_dir, dataset)
-    log = request.telemetry_log
-    if log is None:
-        stamp = "log"
-        log = dataset / "artifacts" / "telemetry" / f"{layout.telemetry_slug(request.manifest)}_{stamp}.jsonl"
-    command = ["badc", "infer", "run", relative, *_changed(request), *_hawkears(hawkears_args)]
-    command += ["--telemetry-log", _inside(log, dataset)]
-    if request.output_dir != layout.DEFAULT_OUTPUT:
+    changed = request.output_dir != layout.DEFAULT_OUTPUT
+    output = _inside(request.output_dir, dataset) if changed else str(layout.DEFAULT_OUTPUT)
+    if request.telemetry_log is None:
+        log = f"artifacts/telemetry/{layout.telemetry_slug(request.manifest)}_log.jsonl"
+    else:
+        log = _inside(request.telemetry_log, dataset)
+    command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
+    command += ["--telemetry-log", log]
+    if changed:
         command += ["--output-dir", output]
     parts = ["datalad", "run", "-m", shlex.quote(f"badc infer {request.manifest.stem}")]
     parts += ["--input", quote_for_datalad(relative), "--output", quote_for_datalad(output), "--"]
@@ -61,35 +63,37 @@ def _common_dataset(path: Path) -> Path:
         source = manifest.resolve_source(chunk.source_path, path)
         root = layout.dataset_of_source(str(source))
         if root is None or (found is not None and Path(root) != found):
-            raise UsageError(
+            raise BadcError(
                 f"The chunks of {path} are not all in one dataset: {source} is in {root or 'none'}.",
                 hint="`datalad run` works in one dataset; make a manifest per dataset.",
             )
         found = Path(root)
     if found is None:
-        raise UsageError(f"{path} lists no chunks.")
+        raise BadcError(f"{path} lists no chunks.")
     return found
 
 
 def _inside(path: Path, dataset: Path) -> str:
-    absolute = layout.relative_to_dataset(path, dataset)
+    """Return a path as it reads in the dataset; one that would lie outside counts from the dataset."""
+    absolute = path.expanduser().absolute()
+    if not absolute.is_relative_to(dataset):
+        absolute = layout.relative_to_dataset(path, dataset)
     return os.path.relpath(absolute, dataset)
 
 
-def _changed(request: RunRequest) -> list[str]:
+def _changed(request: RunRequest, dataset: Path) -> list[str]:
     """Return the flags of options that differ from their defaults."""
     defaults = {spec.name: spec.default for spec in attrs.fields(RunRequest)}
+    options = dict(request.options)
     flags: list[str] = []
     if request.runner == "command":
-        flags += ["--runner-cmd", str(request.options["command"])]
+        flags += ["--runner-cmd", str(options.pop("command"))]
     elif request.runner == "hawkears":
         flags.append("--use-hawkears")
+        options.pop("args", None)  # said in its own spelling
     elif request.runner != "stub":
         flags += ["--runner", request.runner]
-    skipped = {"command", "args"}
-    for key, value in request.options.items():
-        if key not in skipped:
-            flags += ["-o", f"{key}={value}"]
+    flags += _pairs("-o", options)
     for name, flag in (
         ("layout", "--layout"),
         ("max_gpus", "--max-gpus"),
@@ -97,15 +101,27 @@ def _changed(request: RunRequest) -> list[str]:
         ("max_retries", "--max-retries"),
         ("timeout_s", "--timeout"),
         ("scheduler", "--scheduler"),
-        ("resume_summary", "--resume-summary"),
+        ("wait_s", "--wait"),
     ):
         value = getattr(request, name)
         if value != defaults[name]:
             flags += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    for name, flag in (("fail_fast", "--fail-fast"), ("replace", "--replace")):
-        if getattr(request, name):
-            flags.append(flag)
+    flags += _pairs("-s", request.scheduler_options)
+    if request.resume_summary is not None:
+        flags += ["--resume-summary", os.path.relpath(request.resume_summary.expanduser().absolute(), dataset)]
+    flags += [part for sink in request.telemetry for part in ("--telemetry", sink)]
+    given = (request.fail_fast, request.replace, not request.resume)
+    flags += [flag for flag, on in zip(("--fail-fast", "--replace", "--no-resume"), given, strict=True) if on]
     return flags
+
+
+def _pairs(flag: str, values: Mapping[str, Any]) -> list[str]:
+    """Return ``key=value`` options; a list is given value by value."""
+    found: list[str] = []
+    for key, value in values.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            found += [flag, f"{key}={one}"]
+    return found
 
 
 def _hawkears(arguments: Sequence[str]) -> list[str]:

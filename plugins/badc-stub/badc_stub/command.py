@@ -44,6 +44,16 @@ def _label(entry: Mapping[str, Any]) -> str:
     return str(entry.get("label") or entry.get("label_code") or entry.get("label_name") or "unknown")
 
 
+def _text(value: Any) -> str | None:
+    """Return a text where there is something; many programs write an empty one for nothing, and codes as numbers."""
+    return None if value is None or value == "" else str(value)
+
+
+def _whole(value: Any) -> Any:
+    """Return whole milliseconds that were written as ``2300.0`` as an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def prediction_from_json(entry: Mapping[str, Any], output: str = "") -> Prediction:
     """Read the result object that a command wrote.
 
@@ -57,18 +67,22 @@ def prediction_from_json(entry: Mapping[str, Any], output: str = "") -> Predicti
     Raises
     ------
     RunnerError
-        ``detections`` is no list of objects.
+        ``detections`` is no list of objects, or the command says that it failed.
     """
+    if entry.get("status") == "failed":
+        raise RunnerError(
+            f"The command wrote that it failed: {entry.get('error') or 'it did not say why'}.", output=output
+        )
     found = entry.get("detections") or []
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise RunnerError("The command wrote 'detections' that are no list of objects.", retry=False)
     detections = [
         Detection(
-            start_ms=one.get("timestamp_ms"),
-            end_ms=one.get("end_ms"),
+            start_ms=_whole(one.get("timestamp_ms")),
+            end_ms=_whole(one.get("end_ms")),
             label=_label(one),
-            label_code=one.get("label_code"),
-            label_name=one.get("label_name"),
+            label_code=_text(one.get("label_code")),
+            label_name=_text(one.get("label_name")),
             confidence=one.get("confidence"),
             low_hz=one.get("low_hz"),
             high_hz=one.get("high_hz"),
@@ -79,10 +93,10 @@ def prediction_from_json(entry: Mapping[str, Any], output: str = "") -> Predicti
     known = {"status", "detections", "runner", "model_version"}
     return Prediction(
         detections,
-        status=entry.get("status") or "ok",
-        model_version=entry.get("model_version"),
+        status=_text(entry.get("status")) or "ok",
+        model_version=_text(entry.get("model_version")),
         extra={key: value for key, value in entry.items() if key not in known | _OURS},
-        runner=entry.get("runner") or "custom",
+        runner=_text(entry.get("runner")) or "custom",
         output=output,
     )
 
