@@ -75,8 +75,8 @@ def relative_to_dataset(path: Path, dataset: Path | None) -> Path:
 
 
 @functools.lru_cache(maxsize=4096)
-def _default_base(source_folder: Path) -> Path:
-    return (_dataset_of_folder(source_folder.absolute()) or Path.cwd()) / DEFAULT_OUTPUT
+def _default_base(source_folder: Path, working_folder: str) -> Path:
+    return (_dataset_of_folder(working_folder / source_folder) or Path(working_folder)) / DEFAULT_OUTPUT
 
 
 def output_base(source_path: Path, output_dir: Path) -> Path:
@@ -91,7 +91,7 @@ def output_base(source_path: Path, output_dir: Path) -> Path:
     """
     if output_dir != DEFAULT_OUTPUT:
         return output_dir.expanduser().absolute()
-    return _default_base(source_path.parent)
+    return _default_base(source_path.parent, os.getcwd())  # noqa: PTH109 - hot path
 
 
 def result_path(base: Path, recording_id: str, chunk_id: str) -> Path:

@@ -370,7 +370,7 @@ class Event:
     chunk_id, recording_id
         Which chunk.
     status
-        ``start``, ``success`` or ``failure`` (one attempt), see ``docs/reference/formats.md``.
+        ``start``, ``success`` or ``failure`` (one attempt), see ``docs/reference/formats/telemetry.md``.
     worker
         Label of the worker, :attr:`Device.label`.
     timestamp

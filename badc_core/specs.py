@@ -402,7 +402,8 @@ class SinkSpec(Spec):
     Parameters
     ----------
     open
-        Import string of ``open(target: str | None, context: SinkContext) -> Sink``.
+        Import string of ``open(target: str | None, context: SinkContext) -> Sink``. What an earlier run left at the
+        target is kept, and added to.
     """
 
     open: str = ""
@@ -460,7 +461,10 @@ class Exporter(Protocol):
         """Put what was written so far on disk; it may still be discarded."""
 
     def close(self, summary: Mapping[str, Any] | None, /) -> None:
-        """Finish. ``None``: the export was aborted, and nothing half-made may be left behind. Idempotent."""
+        """Finish. ``None``: the export was aborted, and nothing half-made may be left behind.
+
+        Idempotent: after a close that finished, a further one changes nothing, ``close(None)`` neither.
+        """
 
 
 @frozen

@@ -228,9 +228,7 @@ def test_plugins_shows_what_is_broken_and_what_clashes(cli: Cli, with_plugins: C
     assert "did you mean badc_runners" in said
     assert "its options cannot be told" in cli("plugins", "gone").ok().stdout
     found = json.loads(cli("plugins", "--json").ok().stdout)
-    assert [row["claimed_by"] for row in found["plugins"] if row["name"] == "good"] == [
-        ["badc_good", "badc_twin"]
-    ] * 2
+    assert [row["claimed_by"] for row in found["plugins"] if row["name"] == "good"] == [["badc_good", "badc_twin"]] * 2
     assert found["broken"][0]["distribution"] == "badc_misspelt"
     assert json.loads(cli("plugins", "--options", "--json").ok().stdout)["plugins"][-1]["problem"]
 
