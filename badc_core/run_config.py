@@ -50,7 +50,8 @@ def read_run_config(settings: Settings) -> tuple[Path, dict[str, Any]]:
         ``[runner] manifest`` is missing, a value is of the wrong type, or two runners are named.
     """
     table = settings.table("runner")
-    options = table.pop("options", {})
+    options = settings.table("runner", "options")
+    table.pop("options", None)
     for key, value in table.items():
         if key not in RUNNER_KEYS:
             close = difflib.get_close_matches(key, RUNNER_KEYS, n=1)
@@ -69,7 +70,9 @@ def read_run_config(settings: Settings) -> tuple[Path, dict[str, Any]]:
     manifest = Path(values.pop("manifest"))
     if not values.get("use_hawkears"):
         values.pop("use_hawkears", None)
-    values["options"] = tuple(f"{key}={value}" for key, value in options.items())
+    values["options"] = tuple(
+        f"{key}={one}" for key, value in options.items() for one in (value if isinstance(value, list) else [value])
+    )
     extra = settings.table("hawkears").get("extra_args", [])
     if values.get("use_hawkears"):
         values["hawkears_args"] = tuple(shlex.split(extra)) if isinstance(extra, str) else tuple(map(str, extra))

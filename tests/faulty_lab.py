@@ -55,7 +55,7 @@ class LabOptions:
     """What the runner does; only `flavour` changes what it hears."""
 
     flavour: str = option("plain", help="Another one hears other things")
-    log: Path | None = option(None, help="Where to write down every chunk it is given", affects_results=False)  # noqa: RUF009
+    log: Path | None = option(None, help="Where to write down every chunk it is given", affects_results=False)
     batch: int = option(4, help="Chunks at once", affects_results=False)
     sleep_ms: int = option(0, help="Time a chunk takes", affects_results=False)
     wants: str = option("nothing", help="Kind of input", affects_results=False)

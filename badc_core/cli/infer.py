@@ -239,6 +239,18 @@ def _print_json(entry: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------- run-config
 
 
+def _checked(ctx: click.Context, file: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Hold values from a file to what the same options take on the command line."""
+    parameters = {parameter.name: parameter for parameter in run.params}
+    checked = {}
+    for name, value in values.items():
+        try:
+            checked[name] = parameters[name].type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            raise UsageError(f"{file}: {name.removeprefix('result_')} cannot be {value!r}: {error.message}") from error
+    return checked
+
+
 @click.command("run-config")
 @click.argument("file", type=PATH)
 @click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing.")
@@ -251,7 +263,7 @@ def run_config(ctx: click.Context, file: Path, print_datalad_run: bool, dry_run:
     from badc_core.run_config import read_run_config
 
     manifest, values = read_run_config(load_settings(file))
-    given = run.make_context("run", [str(manifest)], parent=ctx.parent).params
-    given.update(values, print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
+    given = run.make_context("run", ["--", str(manifest)], parent=ctx.parent).params
+    given.update(_checked(ctx, file, values), print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
     settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     return _run(ctx, manifest, settings, given)

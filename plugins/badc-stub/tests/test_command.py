@@ -83,7 +83,7 @@ def test_what_the_command_wrote_is_kept(command: Callable[..., CommandRunner]):
                     "chunk_id": "not ours",
                     "detections": [found, {"label_code": "B"}, {"label_name": "C"}, {}],
                 }
-            )  # fmt: skip
+            )
         )
     )
     assert (answer.status, answer.runner, answer.model_version) == ("mine", "me", "7")

@@ -1,0 +1,109 @@
+"""``--print-datalad-run``: a command that means the same, run from the dataset, and survives two rounds of quoting."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import runs
+
+from badc_core.cli import infer
+from badc_core.errors import BadcError, ExitCode
+from badc_core.model import Chunk
+from badc_core.provenance import datalad_run_command, quote_for_datalad
+from badc_core.runs import RunRequest
+
+
+@pytest.fixture
+def manifest(isolated: Path) -> Path:
+    (isolated / "set" / ".datalad").mkdir(parents=True)
+    source = isolated / "set" / "audio" / "x.wav"
+    return runs.make_manifest(isolated / "set" / "manifests" / "my rec.csv", [Chunk("c", "REC", source)])
+
+
+def _words(command: str) -> tuple[list[str], list[str], list[str]]:
+    """Split into the change of folder, datalad's own words, and the words of the command as datalad passes them on."""
+    there, and_, rest = command.partition(" && ")
+    assert and_
+    words = shlex.split(rest)
+    at = words.index("--")
+    return shlex.split(there), words[:at], [word.replace("{{", "{").replace("}}", "}") for word in words[at + 1 :]]
+
+
+def test_only_what_differs_from_defaults_is_named(manifest: Path, isolated: Path):
+    there, own, command = _words(datalad_run_command(RunRequest(manifest)))
+    assert there == ["cd", str(isolated / "set")]
+    assert own == [
+        "datalad", "run", "-m", "badc infer my rec", "--input", "manifests/my rec.csv", "--output", "artifacts/infer",
+    ]  # fmt: skip
+    log = "artifacts/telemetry/my_rec_log.jsonl"
+    assert command == ["badc", "infer", "run", "manifests/my rec.csv", "--telemetry-log", log]
+
+
+def test_every_option_comes_back(manifest: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """The command, parsed again in the dataset, asks for the same run."""
+    import attrs
+
+    monkeypatch.chdir(isolated / "set")
+    request = RunRequest(
+        Path("manifests/my rec.csv"), "lab", {"flavour": "it's {hot}", "list": ["a", "b"], "args": "x"},
+        Path("artifacts/other out"), "segments", 2, 3, 0, 1.5, True, "local", {"key": "v"}, ("deaf", "jsonl=x y"),
+        Path("artifacts/telemetry/l.jsonl"), False, Path("../s.json"), True, 30.0,
+    )  # fmt: skip
+    _, _, command = _words(datalad_run_command(request))
+    seen: list[RunRequest] = []
+    monkeypatch.setattr(infer, "execute", lambda request, **more: seen.append(request) or 0)
+    from badc_core.cli import main
+
+    assert main(command[1:]) == 0
+    assert [attrs.evolve(one, settings=request.settings) for one in seen] == [request]
+
+
+def test_a_command_with_braces_and_quotes(manifest: Path):
+    text = """awk '{print $1}' "a b" {}"""
+    _, _, command = _words(datalad_run_command(RunRequest(manifest, "command", {"command": text})))
+    assert command[command.index("--runner-cmd") + 1] == text
+
+
+def test_hawkears_is_told_in_its_own_spelling(manifest: Path):
+    request = RunRequest(manifest, "hawkears", {"args": ["--x", "1"], "merge": "0"})
+    _, _, command = _words(datalad_run_command(request, ("--x", "1")))
+    wanted = ["--use-hawkears", "-o", "merge=0", "--hawkears-arg", "--x", "--hawkears-arg", "1"]
+    assert [word for word in command if word in wanted] == wanted
+
+
+@pytest.mark.parametrize("text", ["plain", "two words", "{x}", "it's", "$HOME", "a\nb", "{{}}"])
+def test_quoting(text: str):
+    (word,) = shlex.split(quote_for_datalad(text))
+    assert word.replace("{{", "{").replace("}}", "}") == text or "{{" in text
+    assert word == text.replace("{", "{{").replace("}", "}}")
+
+
+def test_places_outside_the_dataset_count_from_it(manifest: Path):
+    request = RunRequest(manifest, output_dir=Path("results"), telemetry_log=Path("log.jsonl"))
+    _, own, command = _words(datalad_run_command(request))
+    assert own[-1] == "results"
+    assert command[-4:] == ["--telemetry-log", "log.jsonl", "--output-dir", "results"]
+
+
+@pytest.mark.parametrize("case", ["no dataset", "two datasets", "manifest outside", "empty"])
+def test_what_cannot_be_wrapped(case: str, isolated: Path, cli: Callable[..., Any]):
+    """Exit code 1, as in BADC 0.1."""
+    for name in ("one", "two"):
+        (isolated / name / ".datalad").mkdir(parents=True)
+    sources = {
+        "no dataset": [isolated / "x.wav"],
+        "two datasets": [isolated / "one" / "x.wav", isolated / "two" / "x.wav"],
+        "manifest outside": [isolated / "one" / "x.wav"],
+        "empty": [],
+    }[case]
+    place = isolated / "m.csv" if case == "manifest outside" else isolated / "one" / "m.csv"
+    path = runs.make_manifest(place, [Chunk(f"c{n}", "REC", source) for n, source in enumerate(sources)])
+    with pytest.raises(BadcError, match=r"m\.csv") as caught:
+        datalad_run_command(RunRequest(path))
+    assert caught.value.exit_code is ExitCode.ERROR
+    ended = cli("infer", "run", path, "--print-datalad-run")
+    assert (ended.code, ended.stdout) == (1, "")
