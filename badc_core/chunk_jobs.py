@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +18,13 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from badc_core import manifest
+from badc_core import datalad, manifest
 from badc_core.atomic import write_text
-from badc_core.chunk_status import ChunkStatus, Job, needs_work
+from badc_core.chunk_status import ChunkStatus, Job, needs_work, read_content
 from badc_core.chunking import chunk_files, planned_files
-from badc_core.errors import BadcError, RecordingError, StoreError
+from badc_core.errors import BadcError, ExitCode, RecordingError, StoreError
 from badc_core.host import Host
-from badc_core.layout import relative_to_dataset
+from badc_core.layout import dataset_root, relative_to_dataset
 from badc_core.model import Chunk
 from badc_core.opening import find_reader, known_suffixes, open_signal
 from badc_core.recordings import RecordingRules, assign_ids, described, find
@@ -34,10 +33,10 @@ __all__ = [
     "Outcome",
     "cut",
     "datalad_argv",
-    "may_record",
     "plan_dataset",
     "run_jobs",
     "run_recorded",
+    "with_status",
     "write_plan_csv",
     "write_plan_json",
 ]
@@ -205,7 +204,7 @@ def run_jobs(
     workers: int = 1,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Do jobs on threads, each with its status file; one that fails does not stop the others.
+    """Do jobs on threads; one that fails does not stop the others.
 
     Parameters
     ----------
@@ -226,7 +225,10 @@ def run_jobs(
     lock = threading.Lock()
 
     def do(job: Job) -> Outcome:
-        outcome = _with_status(job, work)
+        try:
+            outcome = Outcome(job, work(job))
+        except Exception as error:
+            outcome = Outcome(job, error=_in_words(error))
         with lock:
             tell(outcome)
         return outcome
@@ -240,7 +242,23 @@ def run_jobs(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _with_status(job: Job, work: Callable[[Job], int]) -> Outcome:
+def with_status(job: Job, work: Callable[[Job], int]) -> int:
+    """Do a job, and keep its status file: in progress, then completed or failed.
+
+    Parameters
+    ----------
+    job
+        What to do.
+    work
+        Does it and returns the rows of its manifest, which is returned.
+
+    Raises
+    ------
+    RecordingError
+        There are no rows.
+    Exception
+        Whatever `work` raises.
+    """
     status = ChunkStatus(job)
     try:
         status.begin()
@@ -249,11 +267,14 @@ def _with_status(job: Job, work: Callable[[Job], int]) -> Outcome:
             raise RecordingError(f"{job.audio_path}: there is nothing in it to cut.")
         status.complete(rows)
     except Exception as error:
-        text = error.message if isinstance(error, BadcError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(StoreError):  # the disk may be what failed
-            status.fail(text)
-        return Outcome(job, error=str(error) if isinstance(error, BadcError) else text)
-    return Outcome(job, rows)
+            status.fail(_in_words(error))
+        raise
+    return rows
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, BadcError) else f"{type(error).__name__}: {error}"
 
 
 # ------------------------------------------------------------------------------------------------- plans
@@ -281,50 +302,92 @@ def _row(job: Job) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------- datalad
 
 
-def may_record(dataset: Path) -> bool:
-    """Whether work can be recorded with ``datalad run``: a dataset, the tool, and nobody who forbids it."""
-    return (
-        "BADC_DISABLE_DATALAD" not in os.environ
-        and (dataset / ".datalad").exists()
-        and shutil.which("datalad") is not None
-    )
-
-
-def datalad_argv(dataset: Path, job: Job) -> list[str]:
+def datalad_argv(dataset: Path, job: Job, config: Path | None = None) -> list[str]:
     """Return the ``datalad run`` command that cuts one recording, to be run in the dataset's folder.
 
-    Braces are doubled, because ``datalad run`` takes them for placeholders. ``--explicit``, because the status file
-    makes the dataset look modified.
+    The recorded command keeps the status file itself, so that its end is saved with the rest.
+
+    Parameters
+    ----------
+    dataset
+        The dataset's folder.
+    job
+        What to do.
+    config
+        Settings to use instead of the dataset's ``badc.toml``.
     """
 
     def inside(path: Path) -> str:
         return os.path.relpath(path, dataset)
 
     audio, table, chunks = inside(job.audio_path), inside(job.manifest_path), inside(job.chunk_output_dir)
-    command = ["badc", "chunk", "run", "--chunk-duration", _plain(job.chunk_duration), "--overlap", _plain(job.overlap)]
-    command += ["--recording-id", job.recording_id, "--output-dir", chunks, "--manifest", table, "--", audio]
     recordings = inside(manifest.recordings_path(job.manifest_path))
-    head = ["datalad", "run", "--explicit", "-m", f"badc chunk {job.recording_id}", "-i", audio]
-    head += ["-o", chunks, "-o", table, "-o", recordings, "--"]
-    return head + [part.replace("{", "{{").replace("}", "}}") for part in command]
+    # Of a recording in a dataset below, relative folders would count from there.
+    here = "" if dataset_root(job.audio_path) == dataset else "{dspath}/"
+    inputs, command = [audio], ["badc"]
+    if config is not None and config.absolute() != dataset / "badc.toml":
+        own = config.absolute().is_relative_to(dataset)
+        inputs += [inside(config.absolute())] if own else []
+        command += ["--config", datalad.doubled(inside(config.absolute()) if own else str(config.absolute()))]
+    command += ["chunk", "run", "--status", "--chunk-duration", _plain(job.chunk_duration)]
+    command += ["--overlap", _plain(job.overlap), "--recording-id", datalad.doubled(job.recording_id)]
+    command += ["--output-dir", here + datalad.doubled(chunks), "--manifest", here + datalad.doubled(table)]
+    command += ["--", datalad.doubled(audio)]
+    return datalad.run_argv(f"badc chunk {job.recording_id}", inputs, [chunks, table, recordings], command)
 
 
 def _plain(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
-def run_recorded(dataset: Path, job: Job) -> int:
+def run_recorded(
+    dataset: Path,
+    job: Job,
+    config: Path | None = None,
+    *,
+    on_problem: Tell = _no_one,
+    on_loss: Tell = _no_one,
+) -> int:
     """Cut one recording through ``datalad run``, and return the rows of its manifest.
+
+    Parameters
+    ----------
+    dataset, job, config
+        As for :func:`datalad_argv`.
+    on_problem, on_loss
+        As for :func:`cut`.
 
     Raises
     ------
+    RecordingError
+        The recording cannot be cut.
     StoreError
-        The command failed; the message ends with the last of what it wrote.
+        It cannot be recorded; the message ends with the last of what was written.
     """
+    before = read_content(job.chunk_output_dir)
     done = subprocess.run(
-        datalad_argv(dataset, job), cwd=dataset, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        datalad_argv(dataset, job, config),
+        cwd=dataset,
+        env=datalad.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
     )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-500:]
-        raise StoreError(f"`datalad run` for {job.recording_id} ended with status {done.returncode}: {said}")
+    for line in done.stderr.splitlines():
+        kind, _, text = line.partition(": ")
+        tell = {"Warning": on_problem, "Problem": on_loss}.get(kind)
+        if tell is not None:
+            tell(text)
+    after = read_content(job.chunk_output_dir)
+    if after.get("status") == "failed" and after != before:
+        raise RecordingError(str(after.get("error")))
+    if done.returncode not in (ExitCode.OK, ExitCode.SOME_FAILED):
+        said = (done.stderr + done.stdout).strip()[-500:]
+        what = "was cut, but" if after.get("status") == "completed" and after != before else "was not cut:"
+        raise StoreError(
+            f"{job.recording_id} {what} `datalad run` ended with status {done.returncode}: {said}",
+            hint="See what is not saved: datalad status. Or work without records: --no-record-datalad",
+        )
     return sum(1 for _ in manifest.read(job.manifest_path))

@@ -10,9 +10,10 @@ from typing import Any
 
 from attrs import define, frozen
 
+from badc_core.annex import content_missing
 from badc_core.atomic import write_text
 
-__all__ = ["STATUS_FILE", "ChunkStatus", "Job", "needs_work", "read_status"]
+__all__ = ["STATUS_FILE", "ChunkStatus", "Job", "needs_work", "read_content", "read_status"]
 
 STATUS_FILE = ".chunk_status.json"
 """Lies among a recording's chunk files."""
@@ -105,16 +106,25 @@ class ChunkStatus:
         write_text(self.path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_status(folder: Path) -> str | None:
-    """Return the status of the chunk files in `folder`; ``None`` without a file that tells."""
+def read_content(folder: Path) -> dict[str, Any]:
+    """Return what the status file in `folder` says; empty without a file that can be read."""
     try:
         content = json.loads((folder / STATUS_FILE).read_text("utf-8", "surrogateescape"))
     except (OSError, ValueError):
-        return None
-    status = content.get("status") if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_status(folder: Path) -> str | None:
+    """Return the status of the chunk files in `folder`; ``None`` without a file that tells."""
+    status = read_content(folder).get("status")
     return status if isinstance(status, str) else None
 
 
 def needs_work(job: Job) -> bool:
-    """Whether a recording is to be cut: it has no manifest, or its chunk files were not finished."""
-    return not job.manifest_path.exists() or read_status(job.chunk_output_dir) in _UNFINISHED
+    """Whether a recording is to be cut: it has no manifest, or its chunk files were not finished.
+
+    A manifest that git-annex keeps on another machine is one, too.
+    """
+    written = job.manifest_path.exists() or content_missing(job.manifest_path)
+    return not written or read_status(job.chunk_output_dir) in _UNFINISHED

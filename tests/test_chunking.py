@@ -203,9 +203,11 @@ def test_one_failed_job_does_not_stop_the_others(tmp_path: Path, workers: int):
     (tmp_path / "b.wav").write_bytes(b"")
     told = []
     jobs = [job(tmp_path, name) for name in "abcd"]
-    outcomes = chunk_jobs.run_jobs(
-        jobs, lambda one: chunk_jobs.cut(one, RecordingRules()), workers=workers, tell=told.append
-    )
+
+    def work(one: Job) -> int:
+        return chunk_jobs.with_status(one, lambda one: chunk_jobs.cut(one, RecordingRules()))
+
+    outcomes = chunk_jobs.run_jobs(jobs, work, workers=workers, tell=told.append)
     assert [outcome.rows for outcome in outcomes] == [2, 0, 2, 2]
     assert "b.wav is empty" in outcomes[1].error
     assert sorted(told, key=lambda o: o.job.recording_id) == outcomes
@@ -289,12 +291,14 @@ def test_plan_of_a_dataset_without_recordings_folder(tmp_path: Path):
 
 
 def test_braces_are_doubled_for_datalad(tmp_path: Path):
+    (tmp_path / ".datalad").mkdir()
     one = Job("{a}", tmp_path / "audio/{a}.wav", tmp_path / "m/{a}.csv", tmp_path / "c/{a}", 60.0, 0.25)
     argv = chunk_jobs.datalad_argv(tmp_path, one)
     command = argv[argv.index("--") + 1 :]
-    assert command[:7] == ["badc", "chunk", "run", "--chunk-duration", "60", "--overlap", "0.25"]
-    assert command[-2:] == ["--", "audio/{{a}}.wav"]
-    assert "audio/{a}.wav" in argv[: argv.index("--")]
+    assert command == [
+        *("badc", "chunk", "run", "--status", "--chunk-duration", "60", "--overlap", "0.25"),
+        *("--recording-id", "{{a}}", "--output-dir", "c/{{a}}", "--manifest", "m/{{a}}.csv", "--", "audio/{{a}}.wav"),
+    ]
 
 
 # ----------------------------------------------------------------------------------------------- probe

@@ -251,6 +251,7 @@ def _gpu(index: int | None) -> Device | None:
 @click.option(
     "--dry-run/--write-chunks", default=False, show_default=True, help="Write only the manifest, marked DRY_RUN."
 )
+@click.option("--status", is_flag=True, help="Keep a status file among the chunk files, as `chunk orchestrate` does.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -261,13 +262,14 @@ def run(
     manifest_path: Path | None,
     recording_id: str | None,
     dry_run: bool,
+    status: bool,
 ) -> int:
     """Write the chunks of a recording as files of their own, then their manifest.
 
     Inside a dataset, relative folders count from its root. Links are not resolved: the recording is named after the
     link. Chunks that damage makes unreadable are named and left out; the exit status is 3 then.
     """
-    from badc_core.chunk_jobs import cut
+    from badc_core.chunk_jobs import cut, with_status
     from badc_core.chunk_status import Job
     from badc_core.layout import check_id, dataset_root, relative_to_dataset
     from badc_core.recordings import rules_from
@@ -285,13 +287,12 @@ def run(
         overlap,
     )
     complaints = Complaints()
-    rows = cut(
-        job,
-        rules_from(settings_of(ctx)),
-        dry_run=dry_run,
-        on_problem=complaints.warn,
-        on_loss=complaints.lose,
-    )
+    rules = rules_from(settings_of(ctx))
+
+    def work(job: Job) -> int:
+        return cut(job, rules, dry_run=dry_run, on_problem=complaints.warn, on_loss=complaints.lose)
+
+    rows = with_status(job, work) if status and not dry_run else work(job)
     if not rows:
         raise RecordingError(f"Nothing of {file} can be read; no manifest was written.")
     done = "Would write" if dry_run else "Wrote"

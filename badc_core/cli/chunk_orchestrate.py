@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import click
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.complaints import Complaints
 from badc_core.config import Settings
+from badc_core.errors import BadcError
 
 if TYPE_CHECKING:
     from badc_core.chunk_jobs import Outcome
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     help="Cut recordings again that were finished before.",
 )
 @click.option("--limit", type=click.IntRange(0), default=0, show_default=True, help="At most so many; 0: all.")
-@click.option("--print-datalad-run", is_flag=True, help="Print a `datalad run` command per recording.")
+@click.option("--print-datalad-run", is_flag=True, help="Print a shell script with a `datalad run` per recording.")
 @click.option("--apply/--plan-only", default=False, show_default=True, help="Do it, or say what would be done.")
 @click.option("--plan-csv", type=PATH, help="Write the plan as CSV.")
 @click.option("--plan-json", type=PATH, help="Write the plan as JSON.")
@@ -97,13 +98,13 @@ def orchestrate(
     if not jobs:
         click.echo(f"Nothing to cut in {dataset / 'audio'}: no recording fits {pattern!r} that is not done.")
         return finish(complaints)
-    _show(jobs, dataset)
+    _show(jobs, dataset, to_stderr=print_datalad_run)
     for path, write in ((plan_csv, write_plan_csv), (plan_json, write_plan_json)):
         if path is not None:
             write(path.expanduser(), jobs)
-            click.echo(f"Plan: {path}")
+            click.echo(f"Plan: {path}", err=print_datalad_run)
     if print_datalad_run:
-        _print_commands(jobs, dataset)
+        _print_commands(jobs, dataset, settings_of(ctx))
     if apply:
         _apply(jobs, dataset, settings_of(ctx), complaints, record_datalad, workers)
     elif not print_datalad_run:
@@ -111,44 +112,48 @@ def orchestrate(
     return finish(complaints)
 
 
-def _show(jobs: Sequence[Job], dataset: Path) -> None:
+def _show(jobs: Sequence[Job], dataset: Path, *, to_stderr: bool) -> None:
     from badc_core.chunk_status import read_status
 
     width = max(len(job.recording_id) for job in jobs)
-    click.echo(f"{len(jobs)} recordings to cut in {dataset}:")
+    click.echo(f"{len(jobs)} recordings to cut in {dataset}:", err=to_stderr)
     for job in jobs:
         status = read_status(job.chunk_output_dir) or "new"
-        click.echo(f"  {job.recording_id:<{width}}  {status:<11}  {job.audio_path.relative_to(dataset)}")
+        line = f"  {job.recording_id:<{width}}  {status:<11}  {job.audio_path.relative_to(dataset)}"
+        click.echo(line, err=to_stderr)
 
 
-def _print_commands(jobs: Sequence[Job], dataset: Path) -> None:
+def _print_commands(jobs: Sequence[Job], dataset: Path, settings: Settings) -> None:
     from badc_core.chunk_jobs import datalad_argv
 
-    click.echo(f"cd {shlex.quote(str(dataset))}")
+    place = shlex.quote(str(dataset))
+    if not (dataset / ".datalad").exists():
+        raise BadcError(f"{dataset} is no DataLad dataset.", hint=f"Make it one: datalad create --force {place}")
+    click.echo(f"cd {place} || exit")
     for job in jobs:
-        click.echo(shlex.join(datalad_argv(dataset, job)))
+        click.echo(shlex.join(datalad_argv(dataset, job, settings.path)))
 
 
 def _apply(
     jobs: Sequence[Job], dataset: Path, settings: Settings, complaints: Complaints, record: bool, workers: int
 ) -> None:
-    from badc_core.chunk_jobs import cut, may_record, run_jobs, run_recorded
+    from badc_core.chunk_jobs import cut, run_jobs, run_recorded, with_status
+    from badc_core.datalad import may_record
     from badc_core.recordings import rules_from
 
     rules = rules_from(settings)
-    work: Callable[[Job], int]
-    if record and may_record(dataset):
-        if workers > 1:
-            complaints.warn("`datalad run` works on one recording at a time; --workers is not used.")
-            workers = 1
+    warn, lose = complaints.warn, complaints.lose
 
-        def work(job: Job) -> int:
-            return run_recorded(dataset, job)
-    else:
+    def recorded(job: Job) -> int:
+        return run_recorded(dataset, job, settings.path, on_problem=warn, on_loss=lose)
 
-        def work(job: Job) -> int:
-            return cut(job, rules, root=None, on_problem=complaints.warn, on_loss=complaints.lose)
+    def direct(job: Job) -> int:
+        return with_status(job, lambda job: cut(job, rules, on_problem=warn, on_loss=lose))
 
+    recording = record and may_record(dataset)
+    if recording and workers > 1:
+        complaints.warn("`datalad run` works on one recording at a time; --workers is not used.")
+        workers = 1
     done = 0
 
     def tell(outcome: Outcome) -> None:
@@ -159,6 +164,6 @@ def _apply(
         else:
             click.echo(f"[{done}/{len(jobs)}] {outcome.job.recording_id}: {outcome.rows} chunks")
 
-    outcomes = run_jobs(jobs, work, workers=workers, tell=tell)
+    outcomes = run_jobs(jobs, recorded if recording else direct, workers=workers, tell=tell)
     failed = sum(outcome.error is not None for outcome in outcomes)
     click.echo(f"{len(jobs) - failed} recordings cut, {failed} failed.")
