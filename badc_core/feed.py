@@ -219,11 +219,15 @@ class Feed:
 def _check_unchanged(task: Task) -> None:
     path = task.chunk.source_path
     try:
-        size = path.stat().st_size
+        now = path.stat()
     except OSError:
         return  # the reader says it better
-    if size != task.source_size:
+    if (now.st_size, now.st_mtime_ns) != (task.source_size, task.source_mtime_ns):
+        # The size alone would not tell: a recorder's files often have one length.
+        how = "it was written anew"
+        if now.st_size != task.source_size:
+            how = f"it had {task.source_size} bytes, now {now.st_size}"
         raise RecordingError(
-            f"{path} changed since the plan was made: it had {task.source_size} bytes, now {size}.",
+            f"{path} changed since the plan was made: {how}.",
             hint="Run the same command again when nobody writes to it any more.",
         )

@@ -162,14 +162,15 @@ class Task:
         What to analyse.
     base
         The output folder of its result.
-    source_size
-        Bytes of the source when the plan was made; ``None``: not looked at.
+    source_size, source_mtime_ns
+        Bytes of the source and when it was last written, when the plan was made; ``None``: it was not there.
     """
 
     chunk: Chunk
     recording: Recording
     base: Path
     source_size: int | None = None
+    source_mtime_ns: int | None = None
 
 
 def fingerprint(spec: RunnerSpec, identity: RunnerIdentity, options: Mapping[str, Any]) -> str:
@@ -255,6 +256,7 @@ def _chunk_line(task: Task, base: int, recording: orjson.Fragment) -> bytes:
         "notes": chunk.notes,
         "base": base,
         "source_size": task.source_size,
+        "source_mtime_ns": task.source_mtime_ns,
         "recording": recording,
     }
     try:
@@ -344,7 +346,7 @@ def read_tasks(folder: Path, plan: Plan, shard: Shard) -> list[Task]:
             entry["sha256"],
             entry["notes"],
         )
-        tasks.append(Task(chunk, last, plan.bases[entry["base"]], entry["source_size"]))
+        tasks.append(Task(chunk, last, plan.bases[entry["base"]], entry["source_size"], entry["source_mtime_ns"]))
     return tasks
 
 

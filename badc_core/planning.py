@@ -54,20 +54,23 @@ class Counted:
     damaged: int = 0
 
 
-class _Sizes:
-    """Sizes of source files, each asked for once in a row."""
+class _States:
+    """Sizes and times of source files, each asked for once in a row."""
 
     def __init__(self) -> None:
-        self._last: tuple[Path | None, int | None] = (None, None)
+        self._path: Path | None = None
+        self._state: tuple[int | None, int | None] = (None, None)
 
-    def of(self, path: Path) -> int | None:
-        if path is not self._last[0] and path != self._last[0]:
+    def of(self, path: Path) -> tuple[int | None, int | None]:
+        """Return the bytes of a file and when it was last written, in ns; ``None`` where it cannot be reached."""
+        if path is not self._path and path != self._path:
             try:
-                size: int | None = os.stat(path).st_size  # noqa: PTH116 - hot path
+                found = os.stat(path)  # noqa: PTH116 - hot path
+                self._state = found.st_size, found.st_mtime_ns
             except OSError:
-                size = None
-            self._last = (path, size)
-        return self._last[1]
+                self._state = None, None
+            self._path = path
+        return self._state
 
 
 @define
@@ -131,7 +134,7 @@ class TaskSource:
             A chunk has a result of another runner, model or options, and `replace` is off.
         """
         self._recordings = manifest.RecordingLookup(self.path)
-        counted, sizes = self.counted, _Sizes()
+        counted, states = self.counted, _States()
         seen: set[str | int] = set()
         met: set[str] = set()
         scattered = False
@@ -156,7 +159,7 @@ class TaskSource:
             base = self._base(chunk)
             state = self._indexes[base].state(chunk) if self.resume else "missing"
             if self._is_left(chunk, base, state):
-                yield Task(chunk, last, self.bases[base], sizes.of(chunk.source_path)), base
+                yield Task(chunk, last, self.bases[base], *states.of(chunk.source_path)), base
             else:
                 self._marks[-1] = min(base + 1, 255)
 

@@ -41,7 +41,7 @@ def _tasks(bases: tuple[Path, ...], recordings: int = 3, chunks: int = 7) -> lis
         recording = Recording(f"R{r}", source, 8000 * r or None, 1, 9000, started[r % 3], "area", None, "d", 49.5, -1.0)
         for c in range(chunks):
             chunk = Chunk(f"R{r}_{c}", f"R{r}", source, 3000 * c, 3000 * (c + 1), 0, 3000 * c, None, "n" if c else None)
-            found.append((Task(chunk, recording, bases[r % len(bases)], 1000 + r), r % len(bases)))
+            found.append((Task(chunk, recording, bases[r % len(bases)], 1000 + r, 10**18 + r), r % len(bases)))
     return found
 
 

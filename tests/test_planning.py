@@ -101,11 +101,13 @@ def test_a_summary_is_checked_against_the_results(recording: str | None, isolate
     assert source.counted.unconfirmed == 1
 
 
-def test_sizes_of_sources_are_noted(isolated: Path):
-    (isolated / "x.wav").write_bytes(bytes(17))
-    chunks = [Chunk("a", "a", isolated / "x.wav"), Chunk("b", "b", isolated / "gone.wav")]
+def test_sizes_and_times_of_sources_are_noted(isolated: Path):
+    there = isolated / "x.wav"
+    there.write_bytes(bytes(17))
+    chunks = [Chunk("a", "a", there), Chunk("b", "b", isolated / "gone.wav")]
     source = _source(runs.make_manifest(isolated / "m.csv", chunks))
-    assert [task.source_size for task, _ in source.tasks()] == [17, None]
+    noted = [(task.source_size, task.source_mtime_ns) for task, _ in source.tasks()]
+    assert noted == [(17, there.stat().st_mtime_ns), (None, None)]
 
 
 def test_relative_sources_are_found(isolated: Path):

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faulty_lab
 import numpy as np
 import pytest
 import runs
 import soundfile
 
+from badc_core import engine
+from badc_core.host import Host
 from badc_core.model import Chunk
 from badc_core.results import Problem, scan
+from badc_core.runs import RunRequest
 
 RATE = 8000
 READS = ("--runner", "lab", "-o", "wants=samples", "--max-retries", 2, "--quiet")
@@ -169,43 +173,40 @@ def test_a_recording_that_is_mended(isolated: Path, run_badc: Callable[..., Any]
     assert (again["done"], again["done_before"]) == (3, 3)
 
 
-def test_a_recording_that_grows_during_the_run(isolated: Path):
-    """A file whose size is not that of the plan is refused: its manifest is about another one."""
-    import threading
-
-    import faulty_lab
-
-    from badc_core import engine
-    from badc_core.host import Host
-    from badc_core.runs import RunRequest
-
+@pytest.mark.parametrize("change", ["grows", "is replaced by one of the same length", "goes away"])
+def test_a_recording_that_changes_during_the_run(change: str, isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is not the file that the plan was made for: refused by name, the others are done, and so is it next time."""
     first, second = _sound(isolated / "a.wav"), _sound(isolated / "b.wav")
     manifest = runs.make_manifest(isolated / "m.csv", [*_slices(first), *_slices(second)])
-    grown = threading.Event()
+    request = RunRequest(manifest, "lab", {"wants": "samples"}, isolated / "out", telemetry_log=isolated / "log.jsonl")
+    host = Host(extra=[faulty_lab])
 
-    def grow(progress: object) -> None:
-        if not grown.is_set():
-            grown.set()
+    def change_it(*args: Any) -> None:
+        write_plan(*args)
+        if change == "grows":
             with second.open("ab") as file:
                 file.write(b"more")
+        elif change == "goes away":
+            second.unlink()
+        else:
+            data = second.read_bytes()
+            second.write_bytes(data[:44] + data[44:][::-1])
 
-    log = isolated / "log.txt"
-    options = {"wants": "samples", "batch": 1, "sleep_ms": 400, "log": str(log)}
-    request = RunRequest(manifest, "lab", options, isolated / "out", telemetry_log=isolated / "log.jsonl")
-    original = engine._make_plan
-
-    def planned(*args: Any) -> Any:
-        plan = original(*args)
-        grow(None)
-        return plan
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_make_plan", planned)
-        summary = engine.run(request, host=Host(extra=[faulty_lab]))
+    write_plan = engine.write_plan
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "write_plan", change_it)
+        summary = engine.run(request, host=host)
     assert summary.counts.failures == 3
     found = _found(isolated / "out")
     assert all(found[chunk.chunk_id]["status"] != "failed" for chunk in _slices(first))
-    assert all("changed since the plan was made" in found[chunk.chunk_id]["error"] for chunk in _slices(second))
+    said = {"grows": "144044 bytes, now 144048", "goes away": "no file"}.get(change, "it was written anew")
+    for chunk in _slices(second):
+        assert str(second) in found[chunk.chunk_id]["error"]
+        assert said in found[chunk.chunk_id]["error"]
+    if change == "goes away":
+        _sound(second)
+    assert engine.run(request, host=host).counts.chunks == 3
+    assert len(runs.committed(isolated / "out")) == 6
 
 
 # ---------------------------------------------------------------------------------------------- links
