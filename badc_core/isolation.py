@@ -140,6 +140,8 @@ class RemoteRunner:
             {"memory": self._memory.size, "batch": signals}, None if limit is None else limit * max(1, len(batch))
         )
         if "error" in answer:
+            if len(batch) == 1 and _lacks_memory(answer["error"]):
+                self._end()  # no smaller batch can help, a process that has hoarded nothing may
             raise _error(f"The runner {self._name!r} failed", answer)
         return [
             Prediction(
@@ -205,6 +207,11 @@ def _died(returncode: int | None) -> str:
         with suppress(ValueError):
             return f"was ended by {signal.Signals(-returncode).name}"
     return f"ended with status {returncode}"
+
+
+def _lacks_memory(found: Mapping[str, Any]) -> bool:
+    """Whether the host's or the device's memory ran out; libraries for GPUs say so in words only."""
+    return found["kind"] in ("MemoryError", "OutOfMemoryError") or "out of memory" in found["message"].lower()
 
 
 def _error(what: str, answer: Mapping[str, Any]) -> Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -152,6 +153,16 @@ def _chatter(context: WorkerContext) -> None:
     os.write(2, b"model talk on stderr\n" * 100)
 
 
+def _leak(context: WorkerContext) -> None:
+    """Keep 64 MiB more with every batch, in a process that may have 256 MiB more than it had at first."""
+    if not _HOARD:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + (256 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    _HOARD.append(bytearray(64 << 20))
+
+
+_HOARD: list[bytearray] = []
 DEEDS: dict[str, Callable[[WorkerContext], None]] = {
     "raise": _raise,
     "exit": lambda context: sys.exit("I am out"),
@@ -160,6 +171,7 @@ DEEDS: dict[str, Callable[[WorkerContext], None]] = {
     "die": lambda context: os.kill(os.getpid(), 9),
     "leave": lambda context: os._exit(7),
     "chatter": _chatter,
+    "leak": _leak,
 }
 LIES: dict[str, Any] = {
     "nan": [Detection(0, 100, "label-1", confidence=float("nan"))],

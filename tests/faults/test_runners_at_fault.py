@@ -127,12 +127,21 @@ def _alive(pid: str) -> bool:
         return False
 
 
-def test_a_batch_that_is_too_large_is_halved(go: Callable[..., RunSummary], isolated: Path):
+def test_a_runner_that_leaks(go: Callable[..., RunSummary], isolated: Path):
+    """Memory runs out again and again; each time its process starts anew, and no chunk is lost."""
+    summary = go("lab-apart", wrong="leak", at="", batch=1)
+    assert summary.exit_code is ExitCode.OK
+    assert 2 <= summary.counts.retries <= 6
+    assert len(runs.committed(isolated / "out")) == 12
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_batch_that_is_too_large_is_halved(runner: str, go: Callable[..., RunSummary], isolated: Path):
     """Out of memory with more than two chunks: smaller batches give the same results, without a retry."""
-    summary = go(batch=8, most=2)
+    summary = go(runner, batch=8, most=2)
     assert summary.exit_code is ExitCode.OK
     assert summary.counts.retries == 0
-    whole = go(request={"output_dir": isolated / "whole"})
+    whole = go(runner, request={"output_dir": isolated / "whole"})
     assert whole.exit_code is ExitCode.OK
     assert runs.aggregate(isolated / "out", isolated / "a.csv") == runs.aggregate(
         isolated / "whole", isolated / "b.csv"
