@@ -95,13 +95,17 @@ class Claim:
         ------
         HeldError
             Another run took it over.
+        StoreError
+            The file system does not say.
         """
         try:
             if self.path.stat().st_ino == self._inode:
                 return
             current = _read(self.path)
-        except OSError:
+        except FileNotFoundError:
             current = None
+        except OSError as error:
+            raise explain(error, self.path) from error
         if current is None or current.get("token") != self.holder["token"]:
             raise HeldError(
                 f"{self.path.parent.parent} was taken over by {_describe(current)}, because this run seemed dead.",

@@ -100,6 +100,22 @@ def test_who_lost_a_claim_finds_out(tmp_path: Path):
         first.verify()
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_file_system_that_does_not_say(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is committed then, and nobody else is blamed."""
+    held = claims.claim(tmp_path, "run-1")
+
+    def stat(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stat)
+        with pytest.raises(StoreError, match=os.strerror(code)) as caught:
+            held.verify()
+    assert not isinstance(caught.value, HeldError)
+    held.verify()
+
+
 def test_claims_are_kept_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """By a thread, whatever the run is busy with; also those that join later."""
     monkeypatch.setattr(claims, "TOUCH_EVERY_S", 0.02)
