@@ -10,20 +10,15 @@ from typing import Any
 
 import attrs
 
-from badc_core import layout, manifest
+from badc_core import datalad, layout, manifest
 from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 
-__all__ = ["datalad_run_command", "quote_for_datalad"]
-
-
-def quote_for_datalad(argument: str) -> str:
-    """Quote for a shell, with the braces doubled that ``datalad run`` takes for placeholders."""
-    return shlex.quote(argument.replace("{", "{{").replace("}", "}}"))
+__all__ = ["datalad_run_command"]
 
 
 def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) -> str:
-    """Return the ``datalad run`` command that does what `request` asks for.
+    """Return a shell command: the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
@@ -52,9 +47,14 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) 
     command += ["--telemetry-log", log]
     if changed:
         command += ["--output-dir", output]
-    parts = ["datalad", "run", "-m", shlex.quote(f"badc infer {request.manifest.stem}")]
-    parts += ["--input", quote_for_datalad(relative), "--output", quote_for_datalad(output), "--"]
-    return f"cd {shlex.quote(str(dataset))} && " + " ".join([*parts, *map(quote_for_datalad, command)])
+    outputs = [output, *(log + ending for ending in ("", ".summary.json", ".summary.json.workers.csv"))]
+    argv = datalad.run_argv(
+        f"badc infer {request.manifest.stem}",
+        [relative],
+        [path for path in outputs if not path.startswith("../")],  # only what lies in the dataset can be saved there
+        map(datalad.doubled, command),
+    )
+    return f"cd {shlex.quote(str(dataset))} && {shlex.join(argv)}"
 
 
 def _common_dataset(path: Path) -> Path:
