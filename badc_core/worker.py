@@ -121,7 +121,7 @@ def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[i
         opening_s = time.monotonic() - started
         try:
             feed = Feed(run.folder, run.plan, runner.info.input, shards, scratch, run.stop, len(run.devices))
-            with feed, _Committer(run, device, settled, feed.release) as committer:
+            with feed, _Committer(run, device, settled) as committer:
                 worker = _Worker(run, device, runner, feed, committer)
                 worker.loop()
         finally:
@@ -240,6 +240,7 @@ class _Worker:
                 extra=answer.extra,
             )
             settled.append(_Settled(job, result, self._event(job, "success", now, runtime_s, details, final=True)))
+            self._feed.release(job)  # samples need not wait for the disk
         self._committer.put(settled)
 
     def _failed(self, job: Job, error: BaseException, runtime_s: float, before: Measurement | None) -> None:
@@ -274,6 +275,7 @@ class _Worker:
             runtime_s,
             error=message,
         )
+        self._feed.release(job)
         self._committer.put(
             [_Settled(job, result, self._event(job, "failure", _now(), runtime_s, details, final=True))]
         )
@@ -324,17 +326,12 @@ class _Committer:
         Whose results.
     settled
         Told of finished shards.
-    release
-        Told of jobs whose samples are needed no more.
     """
 
-    def __init__(
-        self, run: Run, device: Device, settled: Callable[[int], None], release: Callable[[Job], None]
-    ) -> None:
+    def __init__(self, run: Run, device: Device, settled: Callable[[int], None]) -> None:
         self._run = run
         self._writer: ResultWriter = open_writer(run.plan.layout, run.plan.run_id, device.label)
         self._settled = settled
-        self._release = release
         self._queue: queue.Queue[list[_Settled] | None] = queue.Queue(maxsize=16)
         self._thread = threading.Thread(target=self._loop, name=f"badc-commit-{device.label}", daemon=True)
         self._error: BaseException | None = None
@@ -396,7 +393,6 @@ class _Committer:
             if event.status == "success":
                 event.details["output"] = str(place.path)  # type: ignore[index]
             emit(event)
-            self._release(one.job)
             shard = one.job.shard
             shard.left -= 1
             if shard.left == 0:
