@@ -17,7 +17,10 @@ import faulty_lab
 import pytest
 import runs
 
+from badc_core import engine
 from badc_core.claims import STALE_AFTER_S
+from badc_core.host import Host
+from badc_core.runs import RunRequest
 
 LAYOUTS = ("files", "segments")
 
@@ -167,6 +170,30 @@ def test_many_processes_race_for_a_dead_one_s_folder(layout: str, isolated: Path
     assert set(statuses) <= {0, 4}
     assert Counter(faulty_lab.read_log(log)) == Counter(name for _, name in runs.committed(output))
     assert len(runs.documents(output)) == 10
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_results_that_a_network_folder_shows_late(layout: str, isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """What a stale listing hides is done again: each chunk still has one result, and the aggregate its bytes."""
+    manifest = runs.make_manifest(isolated / "m.csv", 5, 2)
+    output = isolated / "out"
+    request = RunRequest(manifest, "lab", {}, output, layout, telemetry_log=isolated / "log.jsonl")  # type: ignore[arg-type]
+    host = Host(extra=[faulty_lab])
+    engine.run(request, host=host)
+    whole = runs.aggregate(output, isolated / "a.csv")
+    real = os.listdir
+
+    def stale(path: Any = ".") -> list[str]:
+        hidden = (".jsonl",) if layout == "segments" else ("_0_3000.json", "_9000_12000.json")
+        return [name for name in real(path) if not name.endswith(hidden)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", stale)
+        again = engine.run(request, host=host)
+    assert again.counts.chunks == {"files": 4, "segments": 10}[layout]
+    assert len(runs.documents(output)) == 10
+    assert runs.aggregate(output, isolated / "b.csv") == whole
+    assert engine.run(request, host=host).plan.chunks == 0
 
 
 _RACER = """
