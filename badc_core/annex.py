@@ -12,8 +12,9 @@ import shutil
 from pathlib import Path
 
 from badc_core.atomic import replacing
+from badc_core.layout import dataset_root
 
-__all__ = ["content_missing", "fetch_hint", "is_link", "is_pointer", "own_copy"]
+__all__ = ["content_missing", "fetch_command", "fetch_hint", "is_link", "is_pointer", "own_copy"]
 
 _OBJECTS = "annex/objects/"
 _POINTER_START = b"/annex/objects/"
@@ -52,9 +53,15 @@ def content_missing(path: Path) -> bool:
         return False
 
 
+def fetch_command(path: Path) -> str:
+    """Return the command that gets the content of a file or folder, from wherever it is called."""
+    root = dataset_root(path)
+    return shlex.join(["datalad", "get", *([] if root is None else ["-d", str(root)]), str(path)])
+
+
 def fetch_hint(path: Path) -> str:
     """Return the sentence that says how to get the content."""
-    return f"Fetch it: datalad get {shlex.quote(str(path))}"
+    return f"Fetch it: {fetch_command(path)}"
 
 
 def own_copy(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -118,7 +117,7 @@ class DoneIndex:
             if annex.content_missing(path):
                 raise StoreError(
                     f"The content of {path} is not on this machine: git-annex keeps it elsewhere.",
-                    hint=f"Fetch the results: datalad get {shlex.quote(str(self._base))}. "
+                    hint=f"Fetch the results: {annex.fetch_command(self._base)}\n"
                     "Or make all of them anew: --no-resume.",
                 )
             return "damaged"

@@ -22,7 +22,7 @@ from attrs import asdict, define
 
 from badc_core.answers import check_answers
 from badc_core.committing import Committed, ResultWriter, open_writer
-from badc_core.errors import RecordingError, RunnerError
+from badc_core.errors import BadcError, RecordingError, RunnerError
 from badc_core.feed import Feed, Job
 from badc_core.host import load_object
 from badc_core.log import get_logger
@@ -246,6 +246,8 @@ class _Worker:
     def _failed(self, job: Job, error: BaseException, runtime_s: float, before: Measurement | None) -> None:
         known = error if isinstance(error, RunnerError) else None
         message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+        if isinstance(error, BadcError) and error.hint:
+            message = f"{message} {error.hint}"  # nobody looks on when it is read
         details: dict[str, Any] = {
             "attempt": job.attempt,
             "returncode": known.returncode if known else None,
