@@ -247,6 +247,20 @@ def test_a_file_that_is_no_parquet(tmp_path, capsys):
     assert "x.parquet cannot be read as Parquet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
+def test_a_parquet_file_that_was_cut_off(left: float, put, heard, results, tmp_path, capsys):
+    """It is refused by name, and made anew by the command that made it."""
+    put("R", 0, [heard("x"), heard("y")])
+    command = ["infer", "aggregate", "results", "--output", "t.csv", "--parquet", "t.parquet"]
+    assert main(command) == 0
+    whole = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(whole[: int(left * len(whole))])
+    assert main(["report", "summary", "--parquet", "t.parquet"]) == 1
+    assert "t.parquet cannot be read as Parquet" in capsys.readouterr().err
+    assert main(command) == 0
+    assert (tmp_path / "t.parquet").read_bytes() == whole
+
+
 # ------------------------------------------------------------------------------------------------- Python
 
 
