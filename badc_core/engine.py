@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
+import os
 import platform
 import secrets
+import shutil
 import signal
 import tempfile
 import threading
@@ -246,6 +249,16 @@ def _spare(write: Callable[[], None]) -> None:
         _log.warning("the run summary cannot be written; results do not depend on it", error=str(error))
 
 
+@contextlib.contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    """Take a run folder away when its plan could not be made."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _in_our_words(error: BaseException, folder: Path) -> BaseException:
     """Return what ended a worker as an error that says what to do, where the system refused something."""
     if isinstance(error, OSError):
@@ -280,18 +293,22 @@ class _Running:
         self._stack.enter_context(self._signals_caught())
         self._stack.enter_context(kept_alive(self._claims))
         scheduler = _open_scheduler(request, self._host)
+        self._check_sinks()
+        tasks = _task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
         self._base(layout.output_base(prepared.source, request.output_dir))
         folder = self._make_folder()
         samplers = open_samplers(self._host)
         self._stack.callback(close_samplers, samplers)
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
-        tasks = _task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
-        plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
-        write_plan(folder, plan)
-        log = self._log_path()
-        if not plan.chunks and (request.telemetry_log is None or summary_path(log).exists()):
+        with _removed_on_error(folder):
+            plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
+            write_plan(folder, plan)
+        log = None if request.telemetry_log is None else request.telemetry_log.expanduser().absolute()
+        if not plan.chunks and (log is None or summary_path(log).exists()):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing to say that was not said before
             self._on_progress(Progress(plan.total, plan.done, Counts(), 0, 0.0))
-            return self._ended(plan, folder, Counts(), tasks, log, {})  # nothing to say that was not said before
+            return self._ended(plan, None, Counts(), tasks, log, {})
+        log = log or self._new_log()
         summary = SummaryWriter(log, folder / "jobs.jsonl")
         self._stack.callback(_spare, summary.close)
         self._note_finished(summary, tasks)
@@ -343,18 +360,32 @@ class _Running:
         for held in self._claims:
             held.verify()
 
-    def _log_path(self) -> Path:
-        if self._request.telemetry_log is not None:
-            return self._request.telemetry_log.expanduser().absolute()
+    def _new_log(self) -> Path:
+        """Return a log of this run's own at the default place: runs that begin in one second do not share one."""
+        request = self._request
         stamp = self._prepared.run_id.partition("-")[0]
-        return layout.default_telemetry_log(
-            self._request.manifest, self._prepared.source, self._request.output_dir, stamp
-        )
+        for number in itertools.count(1):
+            name = stamp if number == 1 else f"{stamp}_{number}"
+            path = layout.default_telemetry_log(request.manifest, self._prepared.source, request.output_dir, name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            except FileExistsError:
+                continue
+            except OSError:
+                break  # the sink that opens it says what is wrong
+            return path
+        return path
+
+    def _check_sinks(self) -> None:
+        """Raise before anything is written when a sink's name is unknown."""
+        for text in self._request.telemetry:
+            self._host.find(SinkSpec, text.partition("=")[0])
 
     def _open_sinks(self, log: Path) -> list[tuple[str, Sink]]:
-        wanted = [*self._request.telemetry]
-        names = {text.partition("=")[0] for text in wanted}
-        if "jsonl" not in names and any(spec.name == "jsonl" for spec in self._host.all(SinkSpec)):
+        wanted = list(self._request.telemetry)
+        named = {"jsonl", f"jsonl={log}"} & set(wanted)
+        if not named and any(spec.name == "jsonl" for spec in self._host.all(SinkSpec)):
             wanted.insert(0, "jsonl")
         context = SinkContext(self._prepared.run_id, log)
         opened = []
@@ -424,7 +455,13 @@ class _Running:
         )
 
     def _ended(
-        self, plan: Plan, folder: Path, counts: Counts, tasks: TaskSource, log: Path, dropped: Mapping[str, int]
+        self,
+        plan: Plan,
+        folder: Path | None,
+        counts: Counts,
+        tasks: TaskSource,
+        log: Path | None,
+        dropped: Mapping[str, int],
     ) -> RunSummary:
         left = plan.chunks - counts.chunks
         if left > 0 and not (plan.fail_fast and counts.failures):
@@ -434,15 +471,15 @@ class _Running:
                 f"Stopped with {counts.chunks} of {plan.chunks} chunks done; {left} are left.",
                 hint="Run the same command again to do the rest.",
             )
-        told = summary_path(log)
+        told = None if log is None else summary_path(log)
         return RunSummary(
             plan,
             folder,
             counts,
             tasks.counted,
             tuple(sorted(self._reports, key=lambda report: report.worker)),
-            log if log.exists() else None,
-            told if told.exists() else None,
+            log if log is not None and log.exists() else None,
+            told if told is not None and told.exists() else None,
             time.monotonic() - self._began,
             ExitCode.SOME_FAILED if counts.failures else ExitCode.OK,
             tuple(tasks.problems),

@@ -222,7 +222,7 @@ def _check_unchanged(task: Task) -> None:
         now = path.stat()
     except OSError:
         return  # the reader says it better
-    if (now.st_size, now.st_mtime_ns) != (task.source_size, task.source_mtime_ns):
+    if now.st_size != task.source_size or task.source_mtime_ns not in (None, now.st_mtime_ns):
         # The size alone would not tell: a recorder's files often have one length.
         how = "it was written anew"
         if now.st_size != task.source_size:

@@ -129,13 +129,13 @@ class TaskSource:
         Raises
         ------
         ManifestError
-            A row cannot be used.
+            A row cannot be used, or has the name of one with another window.
         MixedResultsError
             A chunk has a result of another runner, model or options, and `replace` is off.
         """
         self._recordings = manifest.RecordingLookup(self.path)
         counted, states = self.counted, _States()
-        seen: set[str | int] = set()
+        seen: dict[str | int, int] = {}
         met: set[str] = set()
         scattered = False
         last: Recording | None = None
@@ -149,12 +149,14 @@ class TaskSource:
                 if not scattered:
                     scattered = row.recording_id in met
                     met.add(row.recording_id)
-                    seen = self._all_before(number) if scattered else set()
-            key = _name(row) if scattered else row.chunk_id
+                    seen = self._all_before(number) if scattered else {}
+            key, window = _name(row) if scattered else row.chunk_id, _window(row)
             if key in seen:
+                if seen[key] != window:
+                    raise self._ambiguous(row, number)
                 self._repeated(row)
                 continue
-            seen.add(key)
+            seen[key] = window
             chunk = self._resolved(row)
             base = self._base(chunk)
             state = self._indexes[base].state(chunk) if self.resume else "missing"
@@ -174,9 +176,9 @@ class TaskSource:
             if mark:
                 yield row, self.bases[mark - 1] if mark < 255 else None
 
-    def _all_before(self, number: int) -> set[str | int]:
+    def _all_before(self, number: int) -> dict[str | int, int]:
         """Return the first rows' names: the rows of one recording do not stand together, so all must be remembered."""
-        return {_name(row) for row in itertools.islice(manifest.read(self.path), number)}
+        return {_name(row): _window(row) for row in itertools.islice(manifest.read(self.path), number)}
 
     def _resolved(self, row: Chunk) -> Chunk:
         # Rows of one source share the very Path object, which makes this a comparison for all but the first.
@@ -211,6 +213,16 @@ class TaskSource:
         self.counted.repeated += 1
         self.counted.total -= 1
         _log.warning("the manifest names a chunk twice", recording_id=row.recording_id, chunk_id=row.chunk_id)
+
+    def _ambiguous(self, row: Chunk, number: int) -> ManifestError:
+        name = row.recording_id, row.chunk_id
+        rows = enumerate(manifest.read(self.path), 1)
+        first = next(at for at, other in rows if (other.recording_id, other.chunk_id) == name)
+        return ManifestError(
+            f"{self.path}: rows {first} and {number + 1} call different windows chunk {row.chunk_id!r} of recording "
+            f"{row.recording_id!r}.",
+            hint="Results go by these names, so one would be lost: give each its own chunk_id.",
+        )
 
     def _is_left(self, chunk: Chunk, base: int, state: State) -> bool:
         counted = self.counted
@@ -250,6 +262,11 @@ class TaskSource:
 
 def _name(row: Chunk) -> int:
     return digest(f"{row.recording_id}\0{row.chunk_id}")
+
+
+def _window(row: Chunk) -> int:
+    """Return a number that tells what a row refers to; within this process only."""
+    return hash((row.source_path, row.start_ms, row.end_ms, row.offset_ms))
 
 
 def first_source(path: Path) -> Path:

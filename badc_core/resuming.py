@@ -17,8 +17,9 @@ from badc_core.results import Problem, digest, ignore, part, read_lines, read_re
 __all__ = ["DoneIndex", "State"]
 
 State = Literal["missing", "done", "failed", "foreign", "unmarked", "damaged"]
-"""Of a chunk in a store. ``foreign``: a result of another runner, model, options or window. ``unmarked``: a result
-without fingerprint, as BADC 0.1 and other programs write. ``damaged``: something is there that cannot be read."""
+"""Of a chunk in a store. ``failed``: whoever tried. ``foreign``: a result of another runner, model, options or window.
+``unmarked``: a result without fingerprint, as BADC 0.1 and other programs write. ``damaged``: something is there that
+cannot be read."""
 
 
 class DoneIndex:
@@ -67,13 +68,13 @@ class DoneIndex:
             for _, entry in read_lines(path, self._of_segment):
                 window = part(entry, "chunk")
                 name = f"{entry.get('recording_id')}\0{entry.get('chunk_id')}"
-                if entry.get("fingerprint") == self._fingerprint:
-                    if entry.get("status") != "failed":
-                        # What a later run made of it otherwise counts, as it does for a reader.
-                        if not other or other.get(digest(name), "failed") == "failed":
-                            done.update(_work_digests(name, window))
-                    elif (key := digest(name)) not in other:
+                if entry.get("status") == "failed":
+                    if (key := digest(name)) not in other:
                         other[key] = "failed"
+                elif entry.get("fingerprint") == self._fingerprint:
+                    # What a later run made of it otherwise counts, as it does for a reader.
+                    if not other or other.get(digest(name), "failed") == "failed":
+                        done.update(_work_digests(name, window))
                 elif (key := digest(name)) not in other:
                     other[key] = "foreign" if entry.get("fingerprint") else "unmarked"
 
@@ -122,11 +123,13 @@ class DoneIndex:
                 )
             return "damaged"
         entry = stored.document
+        if entry.get("status") == "failed":
+            return "failed"  # whoever failed: nothing is mixed, and nothing lost, when it is done anew
         if not entry.get("fingerprint"):
             return "unmarked"
         if entry["fingerprint"] != self._fingerprint or not same_window(entry, chunk):
             return "foreign"
-        return "failed" if entry.get("status") == "failed" else "done"
+        return "done"
 
     def _names(self, folder: str) -> frozenset[str]:
         try:

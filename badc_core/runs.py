@@ -116,7 +116,7 @@ class RunSummary:
     plan
         What was to be done.
     folder
-        The run folder.
+        The run folder; ``None`` where nothing was to be done.
     counts
         What was done, per worker.
     planned
@@ -136,7 +136,7 @@ class RunSummary:
     """
 
     plan: Plan
-    folder: Path
+    folder: Path | None
     counts: Counts
     planned: Counted
     reports: tuple[WorkerReport, ...]

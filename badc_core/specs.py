@@ -132,11 +132,14 @@ class RunnerInfo:
         What it wants to be fed with.
     labels
         All labels it can give; ``None`` when open-ended. A label outside it is refused.
+    name
+        What results call it; ``None``: its name in ``--runner``.
     """
 
     identity: RunnerIdentity
     input: InputSpec = field(factory=InputSpec)
     labels: frozenset[str] | None = None
+    name: str | None = None
 
 
 @frozen

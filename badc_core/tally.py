@@ -11,6 +11,8 @@ from badc_core.model import Event
 
 __all__ = ["Counts", "Tally", "WorkerCounts"]
 
+_MOST_ERRORS = 20
+
 
 @frozen
 class WorkerCounts:
@@ -48,10 +50,13 @@ class Counts:
         By label, sorted.
     audio_ms
         Length of the chunks settled.
+    errors
+        Why chunks were settled as failed, and how many of each; of very many reasons the first ones.
     """
 
     workers: Mapping[str, WorkerCounts] = field(factory=dict)
     audio_ms: int = 0
+    errors: Mapping[str, int] = field(factory=dict)
 
     @property
     def chunks(self) -> int:
@@ -85,6 +90,7 @@ class Tally:
         self._lock = threading.Lock()
         self._workers: dict[str, list[int]] = {}
         self._audio_ms = 0
+        self._errors: dict[str, int] = {}
 
     def take(self, events: Iterable[Event]) -> None:
         """Count some events; an attempt counts when it ends, a chunk when it is settled (:attr:`Event.final`)."""
@@ -103,8 +109,15 @@ class Tally:
                 if event.final:
                     row[failed] += 1
                     self._audio_ms += event.audio_ms
+                    if failed:
+                        self._note(str(event.details.get("error", "")))
+
+    def _note(self, error: str) -> None:
+        if error in self._errors or len(self._errors) < _MOST_ERRORS:
+            self._errors[error] = self._errors.get(error, 0) + 1
 
     def snapshot(self) -> Counts:
         """Return the counts as they are now."""
         with self._lock:
-            return Counts({name: WorkerCounts(*row) for name, row in sorted(self._workers.items())}, self._audio_ms)
+            workers = {name: WorkerCounts(*row) for name, row in sorted(self._workers.items())}
+            return Counts(workers, self._audio_ms, dict(self._errors))

@@ -155,6 +155,7 @@ class _Worker:
         self._committer = committer
         self._identity = runner.info.identity
         self._labels = runner.info.labels
+        self._name = runner.info.name or run.plan.runner
         self.predicting_s = 0.0
 
     def loop(self) -> None:
@@ -219,7 +220,7 @@ class _Worker:
             details: dict[str, Any] = {
                 "attempt": job.attempt,
                 "output": None,
-                "runner": answer.runner or self._plan.runner,
+                "runner": answer.runner or self._name,
             }
             if answer.output:
                 details["stdout"] = tail(answer.output)
@@ -231,7 +232,7 @@ class _Worker:
                 job.task.recording,
                 answer.status or ("ok" if answer.detections else "no_detections"),
                 answer.detections,
-                answer.runner or self._plan.runner,
+                answer.runner or self._name,
                 answer.model_version or self._identity.version,
                 self._plan.fingerprint,
                 job.attempt,
@@ -254,10 +255,8 @@ class _Worker:
             "stderr": tail(known.output) if known and known.output else tail(message),
             "error": tail(message),
             "backoff_s": backoff_s(job.attempt),
+            "gpu_metrics": self._metrics(before) or {"before": None, "after": None},
         }
-        metrics = self._metrics(before)
-        if metrics is not None:
-            details["gpu_metrics"] = metrics
         can_help = not isinstance(error, RecordingError) and (known is None or known.retry)
         if can_help and job.attempt <= self._plan.max_retries:
             self._run.emit(self._event(job, "failure", _now(), runtime_s, details))
@@ -270,7 +269,7 @@ class _Worker:
             job.task.recording,
             "failed",
             (),
-            self._plan.runner,
+            self._name,
             self._identity.version,
             self._plan.fingerprint,
             job.attempt,

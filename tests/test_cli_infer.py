@@ -75,6 +75,7 @@ def test_without_options(asked: Callable[..., RunRequest]):
         (["--timeout", "1.5"], {"timeout_s": 1.5}),
         (["--fail-fast"], {"fail_fast": True}),
         (["--scheduler", "local", "-s", "a=b"], {"scheduler": "local", "scheduler_options": {"a": "b"}}),
+        (["--scheduler-option", "a=b"], {"scheduler_options": {"a": "b"}}),
         (["--telemetry", "deaf", "--telemetry", "jsonl=x y"], {"telemetry": ("deaf", "jsonl=x y")}),
         (["--telemetry-log", "l.jsonl"], {"telemetry_log": Path("l.jsonl")}),
         (["--no-resume"], {"resume": False}),

@@ -61,9 +61,47 @@ def test_a_run_and_where_everything_lies(go: Callable[..., RunSummary], isolated
 def test_the_same_again_does_nothing(go: Callable[..., RunSummary]):
     first = go()
     again = go()
+    assert again.folder is None
+    assert [path.name for path in first.folder.parent.iterdir() if path.is_dir()] == [first.folder.name]
     assert (again.planned.done, again.counts.chunks, again.plan.chunks) == (6, 0, 0)
     assert again.plan.fingerprint == first.plan.fingerprint
     assert again.plan.run_id > first.plan.run_id
+
+
+def test_runs_of_one_second_have_logs_of_their_own(
+    go: Callable[..., RunSummary], isolated: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ids = iter(["20260101T000000Z-1", "20260101T000000Z-2"])
+    monkeypatch.setattr(engine, "_new_run_id", lambda: next(ids))
+    logs = [go(output_dir=isolated / name).telemetry_log for name in ("a", "b")]
+    assert [log.name for log in logs] == ["m_20260101T000000Z.jsonl", "m_20260101T000000Z_2.jsonl"]
+    assert len(set(map(Path.read_bytes, logs))) == 2
+
+
+def test_a_further_log_is_a_further_one(go: Callable[..., RunSummary], isolated: Path):
+    summary = go(telemetry=(f"jsonl={isolated / 'more.jsonl'}",), telemetry_log=isolated / "log.jsonl")
+    assert summary.telemetry_log == isolated / "log.jsonl"
+    assert (isolated / "more.jsonl").read_bytes() == (isolated / "log.jsonl").read_bytes() != b""
+
+
+@pytest.mark.parametrize("given", ["jsonl", "jsonl={log}"])
+def test_the_log_itself_is_not_written_twice(given: str, go: Callable[..., RunSummary], isolated: Path):
+    log = isolated / "log.jsonl"
+    go(telemetry=(given.format(log=log),), telemetry_log=log)
+    assert len(log.read_bytes().splitlines()) == 12
+
+
+def test_failures_of_another_runner_are_made_anew(go: Callable[..., RunSummary]):
+    """Nothing is mixed: a chunk that failed has no result yet."""
+    assert go(options={"wrong": "raise", "flavour": "strong"}, max_retries=0).counts.failures == 6
+    again = go()
+    assert (again.planned.failed_before, again.counts.chunks, again.counts.failures) == (6, 6, 0)
+
+
+def test_why_chunks_failed_is_counted(go: Callable[..., RunSummary]):
+    errors = go(options={"wrong": "raise", "at": "REC0"}, max_retries=0).counts.errors
+    assert list(errors.values()) == [3]
+    assert "frobnicator" in next(iter(errors))
 
 
 def test_a_log_that_was_asked_for_is_told_of_what_was_done_before(go: Callable[..., RunSummary], isolated: Path):
@@ -221,7 +259,8 @@ def test_what_cannot_be_is_said_first(
     with pytest.raises(kind, match=said):
         go(**request_)
     assert runs.documents(isolated / "out") == []
-    assert not (isolated / "out" / ".badc" / "claim.json").exists()
+    assert not [path for path in (isolated / "out").rglob("*") if path.is_file() or path.parent.name == ".badc"]
+    assert not (isolated / "data").exists()
 
 
 def test_an_empty_manifest(go: Callable[..., RunSummary], isolated: Path):

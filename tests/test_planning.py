@@ -62,6 +62,17 @@ def test_a_chunk_named_twice_is_done_once(grouped: bool, isolated: Path):
     assert source.counted.repeated == len(rows) - 6
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("change", [{"end_ms": 5000}, {"offset_ms": 1}, {"source_path": Path("/nowhere/b.wav")}])
+def test_two_windows_by_one_name_are_refused(change: dict[str, Any], grouped: bool, isolated: Path):
+    """Their results would go by one name, and one would be lost."""
+    first, second, other = runs.chunks_of(2, 3)[1:4]
+    twin = attrs.evolve(first, **change)
+    rows = [first, second, twin] if grouped else [first, other, second, twin]
+    with pytest.raises(ManifestError, match=rf"rows 1 and {len(rows)} call different windows"):
+        _names(_source(runs.make_manifest(isolated / "m.csv", rows)))
+
+
 def test_rows_that_are_not_grouped_keep_their_order(isolated: Path):
     chunks = [chunk for pair in zip(*[iter(runs.chunks_of(3, 4))] * 4, strict=True) for chunk in pair]
     rows = sorted(chunks, key=lambda chunk: chunk.start_ms or 0)

@@ -41,6 +41,7 @@ def test_nothing_is_there(tmp_path: Path):
         ({}, "done"),
         ({"status": "no_detections"}, "done"),
         ({"status": "failed"}, "failed"),
+        ({"status": "failed", "fingerprint": "g"}, "failed"),
         ({"fingerprint": "g"}, "foreign"),
         ({"fingerprint": None}, "unmarked"),
     ],

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from badc_core import __version__
+from badc_core.cli.option_names import bind
 from badc_core.errors import BadcError, ExitCode
 
 __all__ = ["LazyGroup", "cli", "main"]
@@ -73,6 +74,8 @@ class LazyGroup(click.Group):
             command = load_object(self.table[cmd_name][1])
             if not isinstance(command, click.Command):
                 raise click.ClickException(f"{self.table[cmd_name][1]} is no click command")
+            if ctx.parent is not None:  # the root's file is read later, by `cli`
+                bind(ctx, cmd_name, command)
             return command
         return super().get_command(ctx, cmd_name)
 
@@ -177,6 +180,9 @@ def cli(ctx: click.Context, config: Path | None, log_level: str, log_format: str
     configure("debug" if debug else log_level, log_format)
     ctx.obj = settings
     ctx.default_map = {key: value for key, value in settings.values.items() if isinstance(value, dict)}
+    name = ctx.invoked_subcommand or ""
+    if (command := ctx.command.get_command(ctx, name)) is not None:  # type: ignore[attr-defined]
+        bind(ctx, name, command)
 
 
 def main(argv: list[str] | None = None) -> int:

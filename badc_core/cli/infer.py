@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from badc_core import layout
+from badc_core.cli.option_names import flag_name
 from badc_core.config import Settings, pairs
 from badc_core.errors import ExitCode, UsageError
 from badc_core.runs import RunRequest
@@ -50,7 +51,14 @@ _RUN_OPTIONS = (
     ),
     click.option("--fail-fast", is_flag=True, help="Stop at the first chunk that fails for good."),
     click.option("--scheduler", default="local", show_default=True, help="Where to run."),
-    click.option("-s", "scheduler_options", multiple=True, metavar="KEY=VALUE", help="An option of the scheduler."),
+    click.option(
+        "-s",
+        "--scheduler-option",
+        "scheduler_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the scheduler.",
+    ),
     click.option("--telemetry", multiple=True, metavar="NAME[=TARGET]", help="A further destination of telemetry."),
     click.option("--telemetry-log", type=PATH, help="The telemetry log.  [default: beside the dataset]"),
     click.option(
@@ -139,7 +147,7 @@ def _choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict
     """Return the runner's name and options, from the four ways to name one."""
     named = {
         "--runner": given["runner"],
-        "--runner-cmd": "command" if given["runner_cmd"] else None,
+        "--runner-cmd": None if given["runner_cmd"] is None else "command",
         "--use-hawkears/--stub-runner": {True: "hawkears", False: "stub", None: None}[given["use_hawkears"]],
     }
     chosen = {flag: name for flag, name in named.items() if name is not None}
@@ -151,7 +159,9 @@ def _choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict
     elif given["hawkears_args"]:
         raise UsageError("--hawkears-arg goes with --use-hawkears.", hint="Options of other runners: -o key=value.")
     options = {**settings.table("runner", runner), **pairs(given["options"])}
-    if given["runner_cmd"]:
+    if given["runner_cmd"] is not None:
+        if not given["runner_cmd"].strip():
+            raise UsageError("--runner-cmd is empty.", hint="Name the program, with its arguments in one text.")
         options["command"] = given["runner_cmd"]
     if given["hawkears_args"]:
         options["args"] = list(given["hawkears_args"])
@@ -171,13 +181,13 @@ def _need_hawkears() -> None:
 
 
 def _show_config(ctx: click.Context) -> int:
-    for name in sorted(ctx.params):
-        if name in ("show_config", "manifest"):
-            continue
-        source = ctx.get_parameter_source(name)
-        words = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": "TOML", "DEFAULT": "default"}
-        where = words.get(source.name, source.name.lower()) if source is not None else "default"
-        click.echo(f"{name} = {ctx.params[name]!s}  ({where})")
+    words = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment", "DEFAULT_MAP": "TOML", "DEFAULT": "default"}
+    for option in sorted(ctx.command.params, key=flag_name):
+        name = option.name or ""
+        if name not in ("show_config", "manifest"):
+            source = ctx.get_parameter_source(name)
+            where = words.get(source.name, source.name.lower()) if source is not None else "default"
+            click.echo(f"{flag_name(option)} = {ctx.params[name]!s}  ({where})")
     return ExitCode.OK
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def prediction_from_json(entry: Mapping[str, Any], output: str = "") -> Predicti
         status=_text(entry.get("status")) or "ok",
         model_version=_text(entry.get("model_version")),
         extra={key: value for key, value in entry.items() if key not in known | _OURS},
-        runner=_text(entry.get("runner")) or "custom",
+        runner=_text(entry.get("runner")),
         output=output,
     )
 
@@ -119,9 +120,15 @@ class CommandRunner:
             raise RunnerError(f"The command {options.command!r} cannot be split: {error}.", retry=False) from error
         if not self._argv:
             raise RunnerError("The command is empty.", retry=False)
+        if shutil.which(self._argv[0]) is None:
+            raise RunnerError(
+                f"The command {self._argv[0]!r} cannot be started: there is no such program.",
+                hint="Check the path and whether it is executable.",
+                retry=False,
+            )
         self._context = context
         self._count = 0
-        self.info = RunnerInfo(identify(options), InputSpec(kind="file", max_batch=1))
+        self.info = RunnerInfo(identify(options), InputSpec(kind="file", max_batch=1), name="custom")
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
         """Run the command for every chunk of the batch."""
@@ -173,7 +180,7 @@ def _read(path: Path, stdout: str) -> Prediction:
     except FileNotFoundError:
         data = b""
     if not data.strip():
-        return Prediction(status="ok", runner="custom", output=stdout)
+        return Prediction(status="ok", output=stdout)
     try:
         entry = json.loads(data)
     except ValueError as error:
@@ -184,5 +191,11 @@ def _read(path: Path, stdout: str) -> Prediction:
 
 
 def open_runner(options: CommandOptions, context: WorkerContext) -> CommandRunner:
-    """Return the runner; the command is looked for at the first chunk."""
+    """Return the runner.
+
+    Raises
+    ------
+    RunnerError
+        There is no such command.
+    """
     return CommandRunner(options, context)

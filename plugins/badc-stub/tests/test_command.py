@@ -65,8 +65,10 @@ def test_a_gpu_worker_s_command_sees_its_gpu(visible: str | None, seen: str, com
 
 @pytest.mark.parametrize("program", ["pass", "open(sys.argv[-1], 'w')", "open(sys.argv[-1], 'w').write(' \\n')"])
 def test_no_result_is_an_empty_one(program: str, command: Callable[..., CommandRunner]):
-    answer = _one(command(program))
-    assert (answer.status, answer.runner, list(answer.detections)) == ("ok", "custom", [])
+    runner = command(program)
+    answer = _one(runner)
+    assert (answer.status, answer.runner, list(answer.detections)) == ("ok", None, [])
+    assert runner.info.name == "custom"  # what BADC 0.1 called it
 
 
 def test_what_the_command_wrote_is_kept(command: Callable[..., CommandRunner]):
