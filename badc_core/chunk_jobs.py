@@ -111,8 +111,8 @@ def cut(
     StoreError
         The system refused to write.
     """
-    suffix = find_reader(job.audio_path, host).export_suffix
     with contextlib.closing(open_signal(job.audio_path, host)) as file:
+        suffix = find_reader(job.audio_path, host).export_suffix
         told = described(job.audio_path, job.recording_id, file.info, file.hints(), rules, root)
         for problem in told.problems:
             on_problem(problem)

@@ -255,8 +255,8 @@ def iter_chunk_metadata(
     """
     recording_id = recording_id or path.stem
     folder = output_dir or Path.cwd() / "artifacts" / "chunks" / recording_id
-    suffix = find_reader(path, host).export_suffix
     with contextlib.closing(open_signal(path, host)) as file:
+        suffix = find_reader(path, host).export_suffix
         if dry_run:
             planned = planned_files(recording_id, file.info, chunk_duration, overlap, folder, suffix)
             yield from (chunk for _, chunk in planned)

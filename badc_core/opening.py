@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from badc_core.errors import PluginError, RecordingError
 from badc_core.host import Host, default_host, load_object
 from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
 
-__all__ = ["find_reader", "known_suffixes", "open_signal", "probe", "require_content"]
+__all__ = ["find_reader", "known_suffixes", "open_signal", "probe", "refuse_folder", "require_content"]
 
 
 def known_suffixes(host: Host | None = None) -> list[str]:
@@ -52,8 +53,8 @@ def open_signal(path: Path, host: Host | None = None) -> SignalFile:
     RecordingError
         It is not there, its content was not fetched, nobody reads such files, or it is damaged beyond reading.
     """
-    spec = find_reader(path, host)
     require_content(path)
+    spec = find_reader(path, host)
     opened: SignalFile = load_object(spec.open)(path)
     return opened
 
@@ -83,7 +84,7 @@ def require_content(path: Path) -> None:
     except OSError as error:
         raise _unreachable(path, error) from None
     if stat.S_ISDIR(status.st_mode):
-        raise RecordingError(f"{path} is a folder, not a recording.")
+        raise _folder(path)
     if stat.S_ISREG(status.st_mode):
         try:
             missing = annex.is_pointer(path)
@@ -91,6 +92,23 @@ def require_content(path: Path) -> None:
             raise _unreachable(path, error) from None
         if missing:
             raise _not_fetched(path)
+
+
+def refuse_folder(path: Path) -> None:
+    """Make sure that a path, if it is there at all, is no folder.
+
+    Raises
+    ------
+    RecordingError
+        It is one.
+    """
+    if path.is_dir():
+        raise _folder(path)
+
+
+def _folder(path: Path) -> RecordingError:
+    listing = f"badc chunk manifest {shlex.quote(str(path))} --recursive"
+    return RecordingError(f"{path} is a folder, not a recording.", hint=f"List the recordings in it: {listing}")
 
 
 def _unreachable(path: Path, error: OSError) -> RecordingError:
@@ -101,7 +119,10 @@ def _unreachable(path: Path, error: OSError) -> RecordingError:
             return RecordingError(
                 f"{path} is a link to {path.readlink()}, which is not there.", hint="Mend or remove the link."
             )
-        return RecordingError(f"There is no file {path}.", hint="Was it moved? Make the manifest anew, or put it back.")
+        return RecordingError(
+            f"There is no file {path}.",
+            hint="Check the path. If the file was moved: put it back, or make its manifest anew.",
+        )
     return RecordingError(f"Cannot read {path}: {error.strerror or error}.", hint="Mend its permissions.")
 
 

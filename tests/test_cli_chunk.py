@@ -27,13 +27,35 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("command", ["manifest", "split", "probe", "run"])
+def test_what_is_not_there_is_told(cli, isolated: Path, command: str):
+    duration = ["--chunk-duration", 1] if command == "run" else []
+    done = cli("chunk", command, "a/nope", *duration)
+    assert done.code == 1
+    assert "There is no file " in done.stderr
+    assert "a/nope." in done.stderr
+
+
+@pytest.mark.parametrize("command", ["split", "probe", "run"])
+def test_a_folder_is_no_recording(cli, isolated: Path, command: str):
+    write(isolated / "my folder/a.wav", noise(1))
+    duration = ["--chunk-duration", 1, "--status"] if command == "run" else []
+    done = cli("chunk", command, "my folder", *duration)
+    assert done.code == 1
+    assert "my folder is a folder, not a recording.\n" in done.stderr
+    assert "badc chunk manifest 'my folder' --recursive\n" in done.stderr
+    assert os.listdir(isolated) == ["my folder"]
+
+
 # ---------------------------------------------------------------------------------------------- manifest
 
 
 def test_manifest_of_one_file(cli, isolated: Path):
     write(isolated / "GNWT-290_20230331_235938.wav", noise(5))
     done = cli("chunk", "manifest", "GNWT-290_20230331_235938.wav", "--chunk-duration", 2).ok()
-    assert done.stdout == "Wrote 3 chunks of 1 recordings to chunk_manifest.csv\n"
+    assert done.stdout == (
+        "Wrote 3 chunks of 1 recording to chunk_manifest.csv\nWho, where, when: chunk_manifest.recordings.csv\n"
+    )
     made = rows(isolated / "chunk_manifest.csv")
     assert list(made[0])[:8] == list(manifest.COLUMNS[:8])
     assert [row["chunk_id"] for row in made] == [

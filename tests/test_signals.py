@@ -101,7 +101,7 @@ def test_suffix_in_capitals_is_known(tmp_path: Path):
     assert hints == RecordingHints()
 
 
-def test_two_readers_of_one_suffix_are_both_named():
+def test_two_readers_of_one_suffix_are_both_named(tmp_path: Path):
     class Other:
         @staticmethod
         @hookimpl
@@ -109,12 +109,13 @@ def test_two_readers_of_one_suffix_are_both_named():
             yield ReaderSpec("other", "Reads too", open="x:y", suffixes=(".wav",))
 
     with pytest.raises(PluginError, match="audio and other"):
-        open_signal(Path("a.wav"), Host([Other]))
+        open_signal(write(tmp_path / "a.wav", noise(0.1)), Host([Other]))
 
 
 def test_what_is_not_there_is_told(tmp_path: Path):
-    with pytest.raises(RecordingError, match=r"There is no file .*a\.wav"):
-        open_signal(tmp_path / "a.wav")
+    for name in ("a.wav", "nope", "a.xyz"):
+        with pytest.raises(RecordingError, match=f"There is no file .*{name}"):
+            open_signal(tmp_path / name)
     (tmp_path / "dir.wav").mkdir()
     with pytest.raises(RecordingError, match="is a folder"):
         open_signal(tmp_path / "dir.wav")

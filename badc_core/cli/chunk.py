@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from badc_core.cli.complaints import Complaints
+from badc_core.cli.wording import counted
 from badc_core.config import Settings
 from badc_core.errors import BadcError, ExitCode, RecordingError, UsageError
 
@@ -96,7 +97,8 @@ def manifest(
 
     manifests.write_recordings(output, [recording for recording, _ in described])
     rows = manifests.write(output, chunks())
-    click.echo(f"Wrote {rows} chunks of {len(described)} recordings to {output}")
+    click.echo(f"Wrote {counted(rows, 'chunk')} of {counted(len(described), 'recording')} to {output}")
+    click.echo(f"Who, where, when: {manifests.recordings_path(output)}")
     return finish(complaints)
 
 
@@ -158,8 +160,10 @@ def split(ctx: click.Context, file: Path, chunk_duration: float, overlap: float,
     """Show the chunks of a recording: id, start and end in milliseconds, separated by tabs."""
     from badc_core import manifest as manifests
     from badc_core.chunking import virtual_chunks
+    from badc_core.opening import refuse_folder
     from badc_core.recordings import rules_from
 
+    refuse_folder(file)
     complaints = Complaints()
     rules = rules_from(settings_of(ctx))
     for recording, info in _described(file, False, None, rules, complaints):
@@ -272,8 +276,10 @@ def run(
     from badc_core.chunk_jobs import cut, with_status
     from badc_core.chunk_status import Job
     from badc_core.layout import check_id, dataset_root, relative_to_dataset
+    from badc_core.opening import refuse_folder
     from badc_core.recordings import rules_from
 
+    refuse_folder(file)
     file = file.expanduser().absolute()
     name = check_id(recording_id or file.stem, "recording_id")
     dataset = dataset_root(file)
@@ -296,6 +302,6 @@ def run(
     if not rows:
         raise RecordingError(f"Nothing of {file} can be read; no manifest was written.")
     done = "Would write" if dry_run else "Wrote"
-    click.echo(f"{done} {rows} chunks to {job.chunk_output_dir}")
+    click.echo(f"{done} {counted(rows, 'chunk')} to {job.chunk_output_dir}")
     click.echo(f"Manifest: {job.manifest_path}")
     return finish(complaints)
