@@ -11,6 +11,7 @@ import click
 
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.complaints import Complaints
+from badc_core.cli.wording import counted
 from badc_core.config import Settings
 from badc_core.errors import BadcError
 
@@ -162,7 +163,7 @@ def _apply(
         if outcome.error is not None:
             complaints.lose(f"{outcome.job.recording_id}: {outcome.error}")
         else:
-            click.echo(f"[{done}/{len(jobs)}] {outcome.job.recording_id}: {outcome.rows} chunks")
+            click.echo(f"[{done}/{len(jobs)}] {outcome.job.recording_id}: {counted(outcome.rows, 'chunk')}")
 
     outcomes = run_jobs(jobs, recorded if recording else direct, workers=workers, tell=tell)
     failed = sum(outcome.error is not None for outcome in outcomes)

@@ -14,7 +14,9 @@ _PLAIN_EVERY_S = 10.0
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time for people: ``45 s``, ``3 min 05 s``, ``7 h 12 min``, ``4 d 3 h``."""
+    """Return a length of time for people: ``0.3 s``, ``45 s``, ``3 min 05 s``, ``7 h 12 min``, ``4 d 3 h``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from badc_core.cli.wording import counted
 from badc_core.config import Settings
 from badc_core.errors import ExitCode
 
@@ -111,21 +112,17 @@ def _tell(found: Summary, wanted: Sequence[Export], folder: Path, manifest: Path
     if found.unreadable > _PROBLEMS_SHOWN:
         click.secho(f"… and {found.unreadable - _PROBLEMS_SHOWN:,} more problems like these.", fg="yellow", err=True)
     if found.unlisted:
-        text = f"{_counted(found.unlisted, 'result')} left out: {manifest} names the recording, but not the chunk."
+        text = f"{counted(found.unlisted, 'result')} left out: {manifest} names the recording, but not the chunk."
         click.secho(f"{text} Of an earlier chunking?", fg="yellow", err=True)
     if not found.chunks:
         click.secho(f"No results found in {folder}; nothing was written.", fg="yellow")
         return
     silent = f"{found.silent:,} without detections"
     failed = f", {found.failed:,} failed" if found.failed else ""
-    detections, chunks = _counted(found.detections, "detection"), _counted(found.chunks, "chunk")
-    click.echo(f"{detections} in {chunks} ({silent}{failed}) of {_counted(found.recordings, 'recording')}.")
+    detections, chunks = counted(found.detections, "detection"), counted(found.chunks, "chunk")
+    click.echo(f"{detections} in {chunks} ({silent}{failed}) of {counted(found.recordings, 'recording')}.")
     for item in wanted:
         click.echo(f"{item.spec.name}: {item.target}")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 @click.command("summary", short_help="Count detections by label, recording, site, …")
@@ -159,7 +156,7 @@ def summary(parquet: Path, group_by: tuple[str, ...], output: Path | None, limit
         return
     _show(table, limit)
     if output is not None:
-        click.echo(f"{_counted(table.num_rows, 'group')}: {output}")
+        click.echo(f"{counted(table.num_rows, 'group')}: {output}")
 
 
 def _show(table: Any, limit: int) -> None:
