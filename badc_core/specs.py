@@ -590,7 +590,11 @@ class ReaderSpec(Spec):
 
 
 class Source(Protocol):
-    """Recordings that arrive over time."""
+    """Recordings that arrive over time.
+
+    It may also have ``pending() -> str``, which says in one sentence what the last look found unfinished, or nothing;
+    ``badc watch --once`` shows it.
+    """
 
     def poll(self) -> Sequence[Path]:
         """Return the recordings that were finished since the last call; never one twice, never an unfinished one."""

@@ -15,12 +15,12 @@ from attrs import field, frozen
 
 from badc_core import manifest
 from badc_core.config import Settings, fill
-from badc_core.errors import BadcError, HeldError, Interrupted, StoreError
+from badc_core.errors import BadcError, HeldError, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
 from badc_core.recordings import RecordingRules, described, rules_from
 from badc_core.runs import RunRequest
-from badc_core.specs import Source, SourceSpec
+from badc_core.specs import RunnerSpec, Source, SourceSpec
 
 __all__ = ["Watched", "Watcher"]
 
@@ -81,9 +81,13 @@ class Watcher:
         *,
         interval_s: float = 5.0,
         once: bool = False,
+        on_start: Callable[[], None] = lambda: None,
+        on_pending: Callable[[str], None] = lambda text: None,
         host: Host | None = None,
     ) -> int:
         """Watch until interrupted, and return how many recordings had failures.
+
+        Source, runner and options are looked at first: what would go wrong with every recording does so at once.
 
         Parameters
         ----------
@@ -93,6 +97,10 @@ class Watcher:
             Between two looks.
         once
             Look once, then end.
+        on_start
+            Called when all was found to be in order, before the first look.
+        on_pending
+            Told, at the end of a single look, what was not finished yet, where the source can say so.
         host
             Plugins; default: the installed ones.
 
@@ -102,22 +110,31 @@ class Watcher:
             The source, the runner or the output folder cannot be used.
         """
         host = host or default_host()
-        spec = host.find(SourceSpec, self.source)
-        cls = None if spec.options is None else load_object(spec.options)
-        source: Source = load_object(spec.open)(self.target, fill(cls, self.source_options, f"source {spec.name!r}"))
         rules = rules_from(self.settings)
+        check_runner(self.runner, self.options, host)
+        source = self._open_source(host)
         troubled = 0
         try:
+            on_start()
             while True:
                 for path in source.poll():
                     seen = self._analyse(path, rules, host)
                     troubled += seen.error is not None or seen.failed > 0
                     tell(seen)
                 if once:
+                    if pending := _pending(source):
+                        on_pending(pending)
                     return troubled
                 time.sleep(interval_s)
         finally:
             source.close()
+
+    def _open_source(self, host: Host) -> Source:
+        spec = host.find(SourceSpec, self.source)
+        cls = None if spec.options is None else load_object(spec.options)
+        options = fill(cls, self.source_options, f"source {spec.name!r}")
+        source: Source = load_object(spec.open)(self.target, options)
+        return source
 
     def _analyse(self, path: Path, rules: RecordingRules, host: Host) -> Watched:
         from badc_core import engine
@@ -156,6 +173,53 @@ class Watcher:
         manifest.write(listed, chunks)
         manifest.write_recordings(listed, [recording])
         return listed
+
+
+def check_runner(name: str, options: Mapping[str, Any], host: Host) -> None:
+    """Make sure that a runner is there, takes these options, and can run here, as far as it can tell without a model.
+
+    Parameters
+    ----------
+    name, options
+        As for a run.
+    host
+        Plugins.
+
+    Raises
+    ------
+    UsageError
+        It does not take these options.
+    PluginError
+        There is no such runner, or it is broken.
+    RunnerError
+        It says that it cannot run here.
+    """
+    spec = host.find(RunnerSpec, name)
+    filled = fill(None if spec.options is None else load_object(spec.options), options, f"runner {name!r}")
+    try:
+        if spec.identify is not None:
+            load_object(spec.identify)(filled)
+        said = None if spec.check is None else load_object(spec.check)()
+    except BadcError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"The runner {name!r} cannot be used: {type(error).__name__}: {error}.",
+            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
+        ) from error
+    if said is None or said.ready:
+        return
+    problem = f"The runner {name!r} cannot run here: {said.detail or 'it does not say why'}."
+    if not options:
+        raise RunnerError(problem, hint=f"To mend that: {said.fix}" if said.fix else None)
+    # It was asked about its defaults; an option may name another interpreter or other weights, which will do.
+    _log.warning("the runner says that it lacks something; trying it with the options given", problem=problem)
+
+
+def _pending(source: Source) -> str:
+    """Return what a source says about what is there but not finished."""
+    tell = getattr(source, "pending", None)
+    return "" if tell is None else str(tell())
 
 
 def _recording_id(path: Path, root: Path) -> str:

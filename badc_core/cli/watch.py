@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
-from badc_core.errors import BadcError, ExitCode, Interrupted
+from badc_core.errors import ExitCode, Interrupted
 
 PATH = click.Path(path_type=Path)
 
@@ -41,7 +42,8 @@ PATH = click.Path(path_type=Path)
 def watch(ctx: click.Context, /, target: str, **given: Any) -> int:
     """Analyse recordings as they arrive at TARGET, until stopped with Ctrl-C.
 
-    A recording that was analysed before is not analysed again: results are asked, as in every run.
+    A recording that was analysed before is not analysed again: results are asked, as in every run. One that was just
+    copied is analysed when it has not changed for ten seconds (--source-option settle_s=SECONDS).
     """
     from badc_core.watching import Watched, Watcher
 
@@ -49,9 +51,14 @@ def watch(ctx: click.Context, /, target: str, **given: Any) -> int:
 
     def tell(seen: Watched) -> None:
         if seen.error is not None:
-            click.echo(f"{seen.path}: {seen.error.message}", err=True)
+            click.echo(f"{seen.path}: {seen.error}", err=True)
         else:
-            click.echo(f"{seen.path}: {seen.chunks} chunks, {seen.new} analysed now, {seen.failed} failed")
+            click.echo(f"{seen.path}: {counted(seen.chunks, 'chunk')}, {seen.new} analysed now, {seen.failed} failed")
+
+    def begin() -> None:
+        looking = "Looking once at" if given["once"] else "Watching"
+        click.echo(f"{looking} {target} (source {given['source']}) with the runner {given['runner']}.", err=True)
+        click.echo(f"Results go to {watcher.output_dir}." + ("" if given["once"] else " Ctrl-C ends."), err=True)
 
     watcher = Watcher(
         target=target,
@@ -60,14 +67,18 @@ def watch(ctx: click.Context, /, target: str, **given: Any) -> int:
         runner=given["runner"],
         options={**settings.table("runner", given["runner"]), **pairs(given["options"])},
         chunk_duration_s=given["chunk_duration"],
-        output_dir=given["output_dir"].absolute(),
+        output_dir=given["output_dir"].expanduser().absolute(),
         settings=settings,
     )
     try:
-        troubled = watcher.run(tell, interval_s=given["interval"], once=given["once"])
+        troubled = watcher.run(
+            tell,
+            interval_s=given["interval"],
+            once=given["once"],
+            on_start=begin,
+            on_pending=lambda text: click.echo(text, err=True),
+        )
     except (Interrupted, KeyboardInterrupt):
         click.echo("Stopped; the same command goes on.", err=True)
         return ExitCode.OK
-    except BadcError:
-        raise
     return ExitCode.SOME_FAILED if troubled else ExitCode.OK

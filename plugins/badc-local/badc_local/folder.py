@@ -80,6 +80,7 @@ class FolderSource:
         self._options = options
         self._clock = clock
         self._waiting: dict[Path, _Look] = {}
+        self._empty = 0
         self._given: set[Path] = set()
         self._said: set[str] = set()
 
@@ -88,9 +89,11 @@ class FolderSource:
         now = self._clock()
         waiting: dict[Path, _Look] = {}
         finished = []
+        self._empty = 0
         for path in self._present():
             look = self._look(path, now)
             if look is None:
+                self._empty += 1
                 continue
             if now - look.since_s >= self._options.settle_s:
                 finished.append(path)
@@ -99,6 +102,14 @@ class FolderSource:
                 waiting[path] = look
         self._waiting = waiting
         return finished
+
+    def pending(self) -> str:
+        """Say how many files the last look found unfinished; empty: none."""
+        number = len(self._waiting) + self._empty
+        if not number:
+            return ""
+        what = "1 file is" if number == 1 else f"{number:,} files are"
+        return f"{what} not finished yet: empty, or changed within settle_s={self._options.settle_s:g} seconds."
 
     def close(self) -> None:
         """Forget everything. Idempotent."""

@@ -46,6 +46,20 @@ def test_a_recording_is_given_once_after_it_has_settled(tmp_path: Path, source: 
     assert source.poll() == []
 
 
+def test_what_is_not_finished_is_counted(tmp_path: Path, source: FolderSource, clock: Clock) -> None:
+    source.poll()
+    assert source.pending() == ""
+    (tmp_path / "a.wav").write_bytes(b"x")
+    source.poll()
+    assert source.pending() == "1 file is not finished yet: empty, or changed within settle_s=10 seconds."
+    (tmp_path / "b.wav").touch()
+    source.poll()
+    assert source.pending().startswith("2 files are not finished yet")
+    clock.ahead_s = 11
+    source.poll()
+    assert source.pending().startswith("1 file is not finished yet")
+
+
 def test_one_that_still_grows_is_not_given(tmp_path: Path, source: FolderSource, clock: Clock) -> None:
     path = tmp_path / "a.wav"
     for n in range(1, 6):
