@@ -43,6 +43,8 @@ class Summary:
         Chunks that could not be analysed.
     unlisted
         Results left out because the manifest names their recording, but not their chunk.
+    listed, pending
+        Chunks of the manifest, and how many of them have no result yet; 0 without a manifest.
     unreadable
         Files, or lines of segments, or values that could not be used.
     torn
@@ -56,6 +58,8 @@ class Summary:
     silent: int = 0
     failed: int = 0
     unlisted: int = 0
+    listed: int = 0
+    pending: int = 0
     unreadable: int = 0
     torn: int = 0
 

@@ -114,6 +114,10 @@ def _tell(found: Summary, wanted: Sequence[Export], folder: Path, manifest: Path
     if found.unlisted:
         text = f"{counted(found.unlisted, 'result')} left out: {manifest} names the recording, but not the chunk."
         click.secho(f"{text} Of an earlier chunking?", fg="yellow", err=True)
+    if found.pending:
+        have = "has" if found.pending == 1 else "have"
+        text = f"{found.pending:,} of {counted(found.listed, 'chunk')} of {manifest} {have} no result yet."
+        click.secho(text, fg="yellow", err=True)
     if not found.chunks:
         click.secho(f"No results found in {folder}; nothing was written.", fg="yellow")
         return

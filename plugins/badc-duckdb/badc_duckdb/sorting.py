@@ -89,6 +89,14 @@ SELECT count(*) FILTER (NOT unlisted),
 FROM filled
 """
 
+# Of a manifest, and of those the ones that no result is there for.
+_LISTED = """
+SELECT count(*), count(*) FILTER (NOT EXISTS (
+    FROM joined WHERE leads AND joined.recording_id = listed.recording_id AND joined.chunk_id = listed.chunk_id
+))
+FROM (SELECT DISTINCT recording_id, chunk_id FROM manifest) AS listed
+"""
+
 # recorded_at is 26 characters of time and, for an instant, its offset.
 _COMPUTED = {
     "absolute_time_ms": "chunk_start_ms + timestamp_ms",
@@ -116,6 +124,7 @@ class Scratch:
 
     def __init__(self, beside: Path) -> None:
         self._joined = False
+        self._listed = self._pending = 0
         self._spill = beside.absolute().parent / atomic.temporary_name()
         self._connection = duckdb.connect(
             config={
@@ -168,6 +177,7 @@ class Scratch:
         """Fill in what the manifest knows, once; to be called when all rows are there."""
         if self._joined:
             self._connection.execute("CREATE TEMP TABLE joined AS FROM filled").fetchall()
+            ((self._listed, self._pending),) = self._connection.execute(_LISTED).fetchall()
             for statement in ("DROP VIEW filled", "DROP TABLE raw", "DROP TABLE manifest"):
                 self._connection.execute(statement).fetchall()
             self._connection.execute("CREATE TEMP VIEW filled AS FROM joined").fetchall()
@@ -184,7 +194,7 @@ class Scratch:
         """Count what :meth:`table` will give, and what it leaves out."""
         names = ["rows", "detections", "recordings", "chunks", "silent", "failed", "unlisted"]
         (found,) = self._connection.execute(_COUNTS).fetchall()
-        return dict(zip(names, found, strict=True))
+        return {**dict(zip(names, found, strict=True)), "listed": self._listed, "pending": self._pending}
 
     def table(self) -> Iterator[ArrowBatch]:
         """Yield the detections table in its order, without the chunks that the manifest does not name."""

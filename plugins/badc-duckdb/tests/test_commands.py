@@ -78,6 +78,35 @@ def test_an_empty_folder_leaves_old_tables_alone(results, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "old"
 
 
+def test_chunks_without_a_result_are_counted(put, heard, results, tmp_path, capsys):
+    """Whatever is in the folder besides, and whether a chunk was heard, silent or failed, or is listed twice."""
+    rows = ["recording_id,chunk_id,source_path,start_ms,end_ms"]
+    rows += [
+        f"R,R_{start}_{start + 30_000},/nowhere/audio/R.wav,{start},{start + 30_000}"
+        for start in range(0, 240_000, 30_000)
+    ]
+    (tmp_path / "m.csv").write_text("\n".join([*rows, rows[-1]]) + "\n")
+    command = ["infer", "aggregate", "results", "--manifest", "m.csv"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.err == "8 of 8 chunks of m.csv have no result yet.\n"
+    assert "No results found" in said.out
+    put("R", 0, [heard("x"), heard("y")])
+    put("S", 60_000)
+    put("R", 30_000, status="failed")
+    assert main(command) == 0
+    assert capsys.readouterr().err == "6 of 8 chunks of m.csv have no result yet.\n"
+    for start in range(60_000, 210_000, 30_000):
+        put("R", start)
+    assert main(command) == 0
+    assert capsys.readouterr().err == "1 of 8 chunks of m.csv has no result yet.\n"
+    put("R", 210_000)
+    assert main([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert (json.loads(said.out)["listed"], json.loads(said.out)["pending"]) == (8, 0)
+
+
 def test_a_torn_last_line_is_no_failure(entry, results, capsys):
     folder = results / "_segments"
     folder.mkdir()
