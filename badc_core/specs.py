@@ -631,6 +631,9 @@ class CommandSpec(Spec):
         Its line in ``badc --help``.
     load
         Import string of the :class:`click.Command`.
+    group
+        What a group made for it is for, one line; the first command of the group that says so is heard.
     """
 
     load: str = ""
+    group: str = ""

@@ -210,6 +210,18 @@ def test_plugins_lists_every_kind_with_who_brought_it(cli: Cli, with_plugins: Ca
     assert lines[lame + 1].strip() == "CC BY-NC"
 
 
+def test_a_group_says_what_it_is_for(cli: Cli, with_plugins: Callable[..., None]) -> None:
+    """Whichever of its commands tells; one command after another may come from another plugin."""
+    first = CommandSpec("choir alto", "Sings low", "doctor_parts:opens")
+    second = CommandSpec("choir soprano", "Sings high", "doctor_parts:opens", group="Sing together")
+    with_plugins(plugin("badc_c", badc_commands=[second, first]))
+    assert "choir      Sing together" in cli("--help").ok().stdout
+    said = cli("choir", "--help").ok().stdout
+    assert "Sing together." in said
+    assert "Sings low" in said
+    assert "Sings high" in said
+
+
 def test_plugins_shows_options_with_defaults(cli: Cli, with_plugins: Callable[..., None]) -> None:
     with_plugins(GOOD)
     for said in (cli("plugins", "good").ok().stdout, cli("plugins", "--options").ok().stdout):

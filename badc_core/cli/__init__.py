@@ -51,6 +51,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_UNTOLD = "Further commands, of plugins"
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for.
 
@@ -129,8 +132,10 @@ class RootGroup(LazyGroup):
                 continue
             group = self.commands.get(head)
             if group is None:
-                group = _group(head, f"Commands of plugins: {head}", {})
+                group = _group(head, spec.group or _UNTOLD, {})
                 self.add_command(group)
+            elif spec.group and group.short_help == _UNTOLD:
+                group.short_help, group.help = spec.group, spec.group + "."
             if isinstance(group, LazyGroup):
                 group.table.setdefault(tail, (spec.summary, spec.load))
 

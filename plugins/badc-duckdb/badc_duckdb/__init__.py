@@ -38,4 +38,9 @@ def badc_exporters() -> Iterable[ExporterSpec]:
 def badc_commands() -> Iterable[CommandSpec]:
     """Yield the commands that make tables and look at them."""
     yield CommandSpec("infer aggregate", "Compile results into tables", load="badc_duckdb.cli:aggregate")
-    yield CommandSpec("report summary", "Count detections by label, recording, site, …", load="badc_duckdb.cli:summary")
+    yield CommandSpec(
+        "report summary",
+        "Count detections by label, recording, site, …",
+        load="badc_duckdb.cli:summary",
+        group="Ask a table of detections what was heard",
+    )
