@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import os
 import platform
@@ -57,23 +58,41 @@ def save(text: str) -> None:
     _RESULTS.write_text(f"{title}\n{text}\n{old.removeprefix(title)}")
 
 
+def about(name: str) -> str:
+    """Return the first line that a case says of itself."""
+    return f"{name}: {(CASES[name].__doc__ or '').partition(chr(10))[0]}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    made = argparse.ArgumentParser(
+        description="Measure speed and memory, and print a table beside BADC 0.1's figures.",
+        epilog="cases:\n" + "\n".join(f"  {about(name)}" for name in CASES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("cases", nargs="*", metavar="CASE", help="what to measure; default: all of the cases below")
+    made.add_argument(
+        "--save", action="store_true", help=f"put the table at the top of benchmarks/{_RESULTS.name}, too"
+    )
+    return made
+
+
 def main(arguments: list[str]) -> int:
     """Run the cases named, or all."""
-    names = [name for name in arguments if not name.startswith("--")] or list(CASES)
-    unknown = [name for name in names if name not in CASES]
+    given = parser().parse_args(arguments)
+    unknown = [name for name in given.cases if name not in CASES]
     if unknown:
-        print(f"There is no case {', '.join(unknown)}. There are: {', '.join(CASES)}.", file=sys.stderr)
-        return 2
+        parser().error(f"there is no case {', '.join(unknown)}; there are: {', '.join(CASES)}")
     rows = []
-    for name in names:
-        print(f"{name}: {(CASES[name].__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
+    for name in given.cases or CASES:
+        print(about(name), file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="badc-bench-") as folder:
             for row in CASES[name](Path(folder)):
                 print(f"  {row.what}: {row.measured}", file=sys.stderr, flush=True)
                 rows.append(row)
     made = table(rows)
     print(made)
-    if "--save" in arguments:
+    if given.save:
         save(f"## {dt.date.today().isoformat()}, commit {commit()}\n\n{machine()}\n\n{made}\n")
     return 0
 
