@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import unittest
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 
 from badc_core.answers import check_answers
 from badc_core.errors import RunnerError
-from badc_core.testing import Contract, RunnerContract, oracle
+from badc_core.testing import RunnerContract, guard, oracle
+from badc_core.testing.base import Contract
 
 ZOO = Path(__file__).parent / "zoo"
 KINDS = ["runners", "sinks", "exporters", "readers", "schedulers"]
@@ -44,11 +46,20 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
         folder = tmp_path_factory.mktemp(kind)
         path = folder / "outcomes.jsonl"
         environment = {**os.environ, "PYTHONPATH": str(ZOO), "ZOO_OUTCOMES": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", f"check_{kind}.py", f"--basetemp={folder / 'tmp'}"]
+        files = sorted(map(str, ZOO.glob(f"check_{kind}*.py")))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            f"-c{ZOO / 'pytest.ini'}",
+            *files,
+            f"--basetemp={folder / 'tmp'}",
+        ]
         if kind == "schedulers" and importlib.util.find_spec("xdist"):
             command += ["-n4", "--dist=loadscope"]  # they wait more than they work
         done = subprocess.run(
-            command, cwd=ZOO, env=environment, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
         )
         assert done.returncode == 1, f"the zoo should fail here and there:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         found: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
@@ -84,10 +95,10 @@ def test_a_right_plugin_passes(outcomes, kind, animal):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_standard_test_catches_somebody(kind):
     """A standard test that no animal fails cannot be trusted."""
-    standard = set(zoo(kind).contract()._standard)
+    standard = set(guard.standard(zoo(kind).contract()))
     caught = {test for test, _ in wrong_ones(kind).values()} | {"test_nothing_is_overridden"}
     if kind != "runners":  # what all contracts share is shown with the runners
-        standard -= set(Contract._common())
+        standard -= set(guard.standard(Contract))
     assert standard - caught == set()
 
 
@@ -133,64 +144,118 @@ def test_the_worker_takes_right_answers(tmp_path, animal):
     assert checked_by_the_worker(animal, tmp_path) == []
 
 
+def test_a_plugin_that_is_not_ready_is_not_tested_and_that_is_told(outcomes):
+    found = outcomes("runners")["TestNotReady"]
+    assert {test for test, (outcome, _) in found.items() if outcome == "failed"} == set()
+    assert found["test_it_opens"][0] == "skipped"
+    assert found["test_spec_reads_well"][0] == "passed"
+    printed = outcomes("runners")["printed"]["printed"][1]
+    assert "NotReady: TestNotReady is not tested: no weights. badc-zoo fetch" in printed
+
+
 # ------------------------------------------------------------------------------------- not to be overridden
+
+DODGERS = zoo("dodgers")
 
 
 def test_a_standard_test_cannot_be_overridden():
-    with pytest.raises(TypeError, match="overrides the standard test test_order_is_kept"):
+    with pytest.raises(TypeError, match="TestMine overrides the standard test test_order_is_kept"):
 
         class TestMine(RunnerContract):
             def test_order_is_kept(self):
                 pass
 
 
-def test_nor_by_a_mixin():
-    class Mixin:
-        test_order_is_kept = None
+@pytest.mark.parametrize("what", DODGERS.REFUSED)
+def test_a_class_cannot_replace(what):
+    body, message = DODGERS.REFUSED[what]
+    with pytest.raises(TypeError, match=message):
+        type(RunnerContract)("TestMine", (RunnerContract,), dict(body))
 
-    with pytest.raises(TypeError, match="overrides the standard test test_order_is_kept"):
 
-        class TestMine(Mixin, RunnerContract):
-            pass
+@pytest.mark.parametrize("what", DODGERS.REFUSED)
+def test_nor_can_a_mixin(what):
+    body, message = DODGERS.REFUSED[what]
+    with pytest.raises(TypeError, match=message):
+        type(RunnerContract)("TestMine", (type("Mixin", (), dict(body)), RunnerContract), {})
+
+
+@pytest.mark.parametrize("what", DODGERS.REFUSED)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_nor_can_it_be_replaced_later(what, inherited):
+    body, message = DODGERS.REFUSED[what]
+    (name, value) = next(iter(body.items()))
+    made = RunnerContract if inherited else type(RunnerContract)("TestMine", (RunnerContract,), {})
+    before = vars(made).get(name)
+    with pytest.raises(TypeError, match=message):
+        setattr(made, name, value)
+    assert vars(made).get(name) is before
 
 
 @pytest.mark.parametrize("mark", [pytest.mark.skip, pytest.mark.skipif(True, reason="x"), pytest.mark.xfail])
-def test_nor_skipped_as_a_whole(mark):
-    with pytest.raises(TypeError, match="overrides the standard test"):
+def test_nor_marked_by_a_decorator(mark):
+    with pytest.raises(TypeError, match="by the mark"):
 
+        @mark
         class TestMine(RunnerContract):
-            pytestmark = mark
-
-
-def test_nor_replaced_later():
-    class TestMine(RunnerContract):
-        entry_module = "badc_mylab"
-
-    TestMine.test_order_is_kept = lambda self: None
-    with pytest.raises(pytest.fail.Exception, match="test_order_is_kept was replaced"):
-        TestMine().test_nothing_is_overridden()
-
-
-def test_tests_of_the_authors_own_are_welcome():
-    class TestMine(RunnerContract):
-        def test_it_likes_owls(self):
             pass
 
-    assert TestMine().test_nothing_is_overridden() is None
+
+def test_a_mixin_cannot_keep_the_class_from_being_looked_at():
+    class Mixin:
+        def __init_subclass__(cls):
+            pass
+
+    with pytest.raises(TypeError, match="replaces broken"):
+
+        class TestMine(Mixin, RunnerContract):
+            def broken(self, message):
+                pass
 
 
-@pytest.mark.parametrize(
-    ("xfails", "message"),
-    [({"test_no_such": "reason"}, "no standard test"), ({"test_order_is_kept": " "}, "must give a reason")],
-)
-def test_expected_failures_name_a_test_and_a_reason(xfails, message):
-    with pytest.raises(TypeError, match=message):
-        type("TestMine", (RunnerContract,), {"xfails": xfails})
+def test_a_class_cannot_pass_for_one_of_the_kit():
+    class TestMine(RunnerContract):
+        __module__ = RunnerContract.__module__
+
+        def test_order_is_kept(self):
+            pass
+
+    assert "overrides the standard test test_order_is_kept" in next(guard.faults(TestMine))
+
+
+def test_unittest_which_makes_tests_in_its_own_way_is_refused():
+    with pytest.raises(TypeError, match="defines __init__"):
+
+        class TestMine(RunnerContract, unittest.TestCase):
+            pass
+
+
+@pytest.mark.parametrize("dodger", DODGERS.CAUGHT)
+def test_what_a_class_does_later_is_found_out(outcomes, dodger):
+    test, message = DODGERS.CAUGHT[dodger]
+    outcome, told = outcomes("dodgers")[of_class(dodger)][test]
+    assert outcome == "failed"
+    assert message in told
+
+
+def test_every_dodger_is_listed(outcomes):
+    made = outcomes("dodgers").keys() - {"printed", "TestUsesWhatPytestOffers"}
+    assert made == {of_class(dodger) for dodger in DODGERS.CAUGHT}
+
+
+def test_ordinary_means_are_no_way_around(outcomes):
+    """Marks, fixtures, parameters, setup and tests of the author's own."""
+    found = outcomes("dodgers")["TestUsesWhatPytestOffers"]
+    assert {test for test, (outcome, _) in found.items() if outcome == "failed"} == set()
+    assert found["test_of_the_author"][0] == "skipped"
+    assert found["test_of_the_author_with_hearing"][0] == "passed"
+    assert found["test_order_is_kept"][0] == "passed"
+    assert found["test_nothing_is_overridden"][0] == "passed"
 
 
 def test_every_standard_test_says_what_it_promises():
     for kind in KINDS:
-        for name, function in zoo(kind).contract()._standard.items():
+        for name, function in guard.standard(zoo(kind).contract()).items():
             assert (function.__doc__ or "").strip().endswith("."), name
 
 
@@ -205,11 +270,11 @@ def rows(tests: dict) -> list[str]:
 
 def test_the_reference_lists_every_standard_test_with_its_promise():
     parts = dict(re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", KIT_PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL))
-    common = {name: Contract._standard[name] for name in Contract._common()}
+    common = guard.standard(Contract)
     wanted = {"All contracts": common}
     for kind in KINDS:
         contract = zoo(kind).contract()
-        own = {name: test for name, test in contract._standard.items() if name not in common}
+        own = {name: test for name, test in guard.standard(contract).items() if name not in common}
         wanted[f"{kind.capitalize()}: `{contract.__name__}`"] = own
     assert parts.keys() == wanted.keys()
     for title, tests in wanted.items():

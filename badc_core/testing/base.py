@@ -1,4 +1,4 @@
-"""What all contracts share: standard tests that cannot be quietly overridden, and the tests of a spec.
+"""What all contracts share: how a plugin is named and found, and the tests of a spec of any kind.
 
 A plugin author subclasses a contract and names the plugin; pytest then finds the standard tests in the subclass. What
 the kit expects it makes itself (signals, tables, events): neither the plugin nor the core's code that uses it is asked.
@@ -25,6 +25,7 @@ from badc_core.config import fill
 from badc_core.errors import BadcError, UsageError
 from badc_core.host import Host, load_object
 from badc_core.specs import Spec
+from badc_core.testing import guard
 
 __all__ = ["HEAVY", "MODEL_LIBRARIES", "Contract", "ExpectedFailure"]
 
@@ -124,7 +125,7 @@ def heavy_among(modules: Any, heavy: frozenset[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in modules} & heavy)
 
 
-class Contract:
+class Contract(metaclass=guard.Sealed):
     """Base of the contracts: the standard tests of a spec of any kind.
 
     A plugin's author writes a subclass of the contract of a kind; or of this one, with `spec_class`, for a kind that
@@ -149,40 +150,13 @@ class Contract:
     xfails: ClassVar[Mapping[str, str]] = {}
 
     spec_class: ClassVar[type[Spec]] = Spec
-    _standard: ClassVar[Mapping[str, Any]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("badc_core.testing."):
-            own = {name: value for name, value in vars(cls).items() if name.startswith("test_")}
-            cls._standard = {**cls._standard, **own}
-        overridden = cls._overridden()
-        if overridden:
-            raise TypeError(
-                f"{cls.__qualname__} overrides the standard test {overridden[0]}. If it is known to fail, "
-                f'write xfails = {{"{overridden[0]}": "the reason"}}.'
-            )
-        unknown = sorted(set(cls.xfails) - set(cls._standard))
-        if unknown:
-            raise TypeError(f"{cls.__qualname__}.xfails names {unknown[0]}, which is no standard test.")
-        if not all(isinstance(reason, str) and reason.strip() for reason in cls.xfails.values()):
-            raise TypeError(f"{cls.__qualname__}.xfails must give a reason for each test.")
-
-    @classmethod
-    def _common(cls) -> list[str]:
-        """Return the names of the tests that all contracts share."""
-        return [name for name in vars(Contract) if name.startswith("test_")]
-
-    @classmethod
-    def _overridden(cls) -> list[str]:
-        found = [name for name, standard in cls._standard.items() if getattr(cls, name, None) is not standard]
-        marks = getattr(cls, "pytestmark", [])
-        for mark in marks if isinstance(marks, list) else [marks]:
-            if getattr(mark, "name", "") in {"skip", "skipif", "xfail"}:
-                found += [name for name in cls._standard if name not in found][:1]
-        return found
+    _replaceable: ClassVar = {"entry_module", "name", "options", "xfails", "spec_class"}
 
     # ------------------------------------------------------------------------------- for the kit's own tests
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Have the guard see what becomes of the standard tests."""
+        guard.watch(metafunc.config)
 
     @pytest.fixture(autouse=True)
     def _expected_failures(self, request: pytest.FixtureRequest) -> None:
@@ -236,11 +210,12 @@ class Contract:
 
     # ------------------------------------------------------------------------------------------ standard tests
 
-    def test_nothing_is_overridden(self) -> None:
-        """No standard test was replaced or skipped after the class was made."""
-        overridden = self._overridden()
-        if overridden:
-            self.broken(f"the standard test {overridden[0]} was replaced")
+    def test_nothing_is_overridden(self, request: pytest.FixtureRequest) -> None:
+        """Nothing that the standard tests are made of was replaced, and skips and passes are watched."""
+        for fault in guard.faults(type(self)):
+            pytest.fail(f"{type(self).__qualname__} {fault}", pytrace=False)
+        if not request.config.pluginmanager.is_registered(guard):
+            pytest.fail("the kit's guard was taken from pytest", pytrace=False)
 
     def test_spec_is_plain_data(self) -> None:
         """The spec can be pickled, compared and hashed."""
@@ -322,6 +297,3 @@ class Contract:
                 self.broken(f"-o {field.name}={text} is refused: {error}")
             if made != expected:
                 self.broken(f"-o {field.name}={text} gives {made}, but leaving it out gives {expected}")
-
-
-Contract._standard = {name: value for name, value in vars(Contract).items() if name.startswith("test_")}

@@ -89,6 +89,7 @@ class ExporterContract(Contract):
     spec_class: ClassVar[type[ExporterSpec]] = ExporterSpec
     pause_s: ClassVar[float] = 1.1
     columns: ClassVar[Sequence[str]] = tuple(column.name for column in COLUMNS)
+    _replaceable: ClassVar = {"columns", "keeps", "pause_s", "read", "survives"}
 
     # ------------------------------------------------------------------------- what an author may replace
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +15,8 @@ import pytest
 
 from badc_core.host import load_object
 from badc_core.model import Device, Signal
-from badc_core.specs import InputSpec, Runner, RunnerSpec, WorkerContext
-from badc_core.testing import oracle
+from badc_core.specs import InputSpec, Readiness, Runner, RunnerSpec, WorkerContext
+from badc_core.testing import guard, oracle
 from badc_core.testing.base import Contract
 from badc_core.testing.oracle import Example, Scene, brief
 
@@ -81,6 +82,10 @@ class Hearing:
         yield from self.batches
 
 
+class NotReady(UserWarning):
+    """The runner cannot be tested here, by the word of its own ``check``."""
+
+
 class RunnerBench(Contract):
     """Opens a runner and plays to it.
 
@@ -95,7 +100,7 @@ class RunnerBench(Contract):
     spec_class: ClassVar[type[RunnerSpec]] = RunnerSpec
     chunk_ms: ClassVar[int] = 3000
     tolerance: ClassVar[float] = 1e-4
-    _hearing: ClassVar[Hearing]
+    _replaceable: ClassVar = {"chunk_ms", "tolerance", "open_runner", "examples"}
 
     # ------------------------------------------------------------------------- what an author may replace
 
@@ -111,9 +116,9 @@ class RunnerBench(Contract):
     # --------------------------------------------------------------------------------------- how tests play
 
     @pytest.fixture
-    def hearing(self, tmp_path_factory: pytest.TempPathFactory) -> Hearing:
+    def hearing(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Hearing:
         """What the runner answered to the standard sounds; skips when it cannot even be opened."""
-        made = self._listen(tmp_path_factory)
+        made = self._listen(request, tmp_path_factory)
         if made.opening is not None:
             pytest.skip("it cannot be opened: see test_it_opens")
         return made
@@ -125,11 +130,12 @@ class RunnerBench(Contract):
             pytest.skip("only its first instance is of use: see test_it_can_be_opened_again")
         return hearing
 
-    def _listen(self, tmp_path_factory: pytest.TempPathFactory) -> Hearing:
-        made = vars(type(self)).get("_hearing")
+    def _listen(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Hearing:
+        self._need_readiness()
+        kept = guard.notes(request.node)
+        made: Hearing | None = kept.get("hearing")
         if made is None:
             made = Hearing()
-            type(self)._hearing = made
             self._folder = tmp_path_factory.mktemp("kit")
             here = Path.cwd()
             try:
@@ -138,7 +144,18 @@ class RunnerBench(Contract):
                 made.opening = error
             finally:
                 os.chdir(here)  # test_nothing_is_left_behind says so
+            kept["hearing"] = made
         return made
+
+    def _need_readiness(self) -> None:
+        """Skip when `check()` says what is missing on this machine: weights, a device."""
+        try:
+            found = load_object(self.spec.check)() if self.spec.check else None
+        except Exception:  # test_check_gives_readiness says so
+            return
+        if isinstance(found, Readiness) and not found.ready and found.detail:
+            warnings.warn(f"{type(self).__name__} is not tested: {found.detail}. {found.fix}", NotReady, stacklevel=1)
+            pytest.skip(f"check() says that it is not ready here: {found.detail}")
 
     def _play_everything(self, made: Hearing) -> None:
         runner = self._open(self._folder)

@@ -49,6 +49,7 @@ class ReaderContract(Contract):
     spec_class: ClassVar[type[ReaderSpec]] = ReaderSpec
     channels: ClassVar[tuple[int, ...]] = (1, 2)
     tolerance: ClassVar[float] = 1 / 65536
+    _replaceable: ClassVar = {"channels", "tolerance", "write_sound"}
 
     # ------------------------------------------------------------------------- what an author may replace
 

@@ -37,9 +37,9 @@ class RunnerContract(RunnerBench):
 
     # --------------------------------------------------------------------------------------- standard tests
 
-    def test_it_opens(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_it_opens(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
         """`open(options, context)` gives a runner with `info`, `predict` and `close`."""
-        opening = self._listen(tmp_path_factory).opening
+        opening = self._listen(request, tmp_path_factory).opening
         if opening is not None:
             pytest.fail(
                 f"it cannot be opened or asked for its info: {type(opening).__name__}: {opening}", pytrace=False
@@ -72,6 +72,7 @@ class RunnerContract(RunnerBench):
         """`identify(options)` imports no model library; looked at in a fresh interpreter."""
         if self.spec.identify is None:
             return
+        self._need_readiness()
         heavy = _imported_by_identify(pickle.dumps((self.spec.identify, self.make_options())).hex())
         if heavy:
             self.broken(f"identify imports {', '.join(heavy)}")

@@ -15,6 +15,7 @@ from attrs import frozen
 from badc_core.model import Chunk, Device, Recording
 from badc_core.plan import Plan, ShardSize, Task, read_shards, write_chunks, write_plan
 from badc_core.specs import Run, RunnerIdentity, Scheduler, SchedulerSpec, ShardState, Submission
+from badc_core.testing import guard
 from badc_core.testing.base import Contract
 
 __all__ = ["SchedulerContract"]
@@ -62,7 +63,7 @@ class SchedulerContract(Contract):
 
     spec_class: ClassVar[type[SchedulerSpec]] = SchedulerSpec
     wait_s: ClassVar[float] = 60.0
-    _problem: ClassVar[str | None]
+    _replaceable: ClassVar = {"wait_s", "open_scheduler"}
 
     # --------------------------------------------------------------------------------------- how tests look
 
@@ -133,11 +134,12 @@ class SchedulerContract(Contract):
         return self._states(scheduler, submission, place)
 
     @pytest.fixture
-    def works(self, tmp_path: Path) -> None:
+    def works(self, request: pytest.FixtureRequest, tmp_path: Path) -> None:
         """Skip unless a simple run is done, and told of."""
-        problem = vars(type(self)).get("_problem", "")
-        if problem == "":
-            problem = type(self)._problem = self._try(tmp_path / "works")
+        kept = guard.notes(request.node)
+        if "problem" not in kept:
+            kept["problem"] = self._try(tmp_path / "works")
+        problem = kept["problem"]
         if problem is not None:
             pytest.skip(f"a run of nine chunks is not done as it should be: see {problem}")
 

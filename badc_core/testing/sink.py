@@ -67,6 +67,7 @@ class SinkContract(Contract):
     """
 
     spec_class: ClassVar[type[SinkSpec]] = SinkSpec
+    _replaceable: ClassVar = {"target", "records"}
 
     # ------------------------------------------------------------------------- what an author may replace
 

@@ -37,3 +37,8 @@ class TestOutdatedFailure(RunnerContract):
     entry_module = "zoo_runners"
     name = "good"
     xfails = {"test_order_is_kept": "was so once"}  # noqa: RUF012
+
+
+class TestNotReady(RunnerContract):
+    entry_module = "zoo_runners"
+    name = "check_not_ready"

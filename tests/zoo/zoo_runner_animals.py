@@ -399,3 +399,7 @@ def check_by_bool():
 
 def check_without_a_word():
     return Readiness(False)
+
+
+def check_not_ready():
+    return Readiness(False, "no weights", "badc-zoo fetch")

@@ -95,7 +95,7 @@ def runner_spec(animal):
 
 @hookimpl
 def badc_runners():
-    for animal in [*GOOD, *WRONG]:
+    for animal in [*GOOD, *WRONG, "check_not_ready"]:
         yield runner_spec(animal)
 
 

@@ -9,16 +9,19 @@ import pytest
 from badc_core.testing import Example, RunnerContract
 
 
-@pytest.mark.usefixtures("needs_weights")
 class TestBirdnet(RunnerContract):
     """The standard tests, and one song."""
 
     entry_module = "badc_birdnet"
 
     @pytest.fixture(autouse=True)
-    def _song(self, hear, yellowthroat) -> None:
-        self.song = hear(yellowthroat).samples
+    def _song(self, hear, request) -> None:
+        try:
+            self.songs = [hear(request.getfixturevalue("yellowthroat")).samples]
+        except pytest.skip.Exception:  # the recording is not installed; the other tests do without
+            self.songs = []
 
     def examples(self) -> Iterable[Example]:
         """A yellowthroat."""
-        yield Example("yellowthroat", self.song, {"Common Yellowthroat"})
+        for song in self.songs:
+            yield Example("yellowthroat", song, {"Common Yellowthroat"})
