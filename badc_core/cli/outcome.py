@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from badc_core.cli.progress import duration
+from badc_core.cli.wording import counted
 from badc_core.runs import RunSummary
 
 __all__ = ["outcome_json", "outcome_text"]
@@ -50,12 +51,13 @@ def outcome_text(summary: RunSummary) -> str:
     plan, counts, planned = summary.plan, summary.counts, summary.planned
     lines = []
     if not plan.chunks:
-        lines.append(f"Nothing to do: all {planned.total} chunks are done.")
+        all_done = "the only chunk is" if planned.total == 1 else f"all {planned.total:,} chunks are"
+        lines.append(f"Nothing to do: {all_done} done.")
     else:
         speed = (
             f", {counts.audio_ms / 1000 / summary.elapsed_s:,.1f} audio-seconds per second" if counts.audio_ms else ""
         )
-        lines.append(f"{counts.chunks} chunks in {duration(summary.elapsed_s)}{speed}.")
+        lines.append(f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{speed}.")
         if planned.done:
             lines.append(f"{planned.done} of {planned.total} were done before.")
         lines += ["", *_worker_table(summary)]
