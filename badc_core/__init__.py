@@ -51,7 +51,7 @@ _HOMES = {
     "Device": "badc_core.model",
     "Event": "badc_core.model",
     "ExporterSpec": "badc_core.specs",
-    "InputSpec": "badc_core.specs",
+    "InputSpec": "badc_core.protocols",
     "Instant": "badc_core.model",
     "LocalTime": "badc_core.model",
     "Measurement": "badc_core.model",
@@ -60,15 +60,15 @@ _HOMES = {
     "Recording": "badc_core.model",
     "RecordingError": "badc_core.errors",
     "RunnerError": "badc_core.errors",
-    "RunnerIdentity": "badc_core.specs",
-    "RunnerInfo": "badc_core.specs",
+    "RunnerIdentity": "badc_core.protocols",
+    "RunnerInfo": "badc_core.protocols",
     "RunnerSpec": "badc_core.specs",
     "SamplerSpec": "badc_core.specs",
     "SchedulerSpec": "badc_core.specs",
     "Signal": "badc_core.model",
     "SinkSpec": "badc_core.specs",
     "SourceSpec": "badc_core.specs",
-    "WorkerContext": "badc_core.specs",
+    "WorkerContext": "badc_core.protocols",
     "hookimpl": "badc_core.hookspecs",
     "option": "badc_core.config",
 }
@@ -91,19 +91,16 @@ if TYPE_CHECKING:
         Recording,
         Signal,
     )
+    from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
     from badc_core.specs import (
         CommandSpec,
         ExporterSpec,
-        InputSpec,
         ReaderSpec,
-        RunnerIdentity,
-        RunnerInfo,
         RunnerSpec,
         SamplerSpec,
         SchedulerSpec,
         SinkSpec,
         SourceSpec,
-        WorkerContext,
     )
 
 

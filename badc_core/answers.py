@@ -44,7 +44,7 @@ def check_answers(
     batch
         What the runner was given.
     answers
-        What :meth:`~badc_core.specs.Runner.predict` returned.
+        What :meth:`~badc_core.protocols.Runner.predict` returned.
     runner
         Its name, for messages.
     labels

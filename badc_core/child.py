@@ -21,8 +21,8 @@ from badc_core.errors import RecordingError, RunnerError
 from badc_core.host import load_object, one_file_plugins
 from badc_core.isolation import read_frame, write_frame
 from badc_core.model import Chunk, Device, Prediction, Recording, Signal
+from badc_core.protocols import Runner, WorkerContext
 from badc_core.serde import structure, unstructure
-from badc_core.specs import Runner, WorkerContext
 
 _PR_SET_PDEATHSIG = 1
 

@@ -20,7 +20,7 @@ from badc_core.host import Host
 from badc_core.manifest import DRY_RUN
 from badc_core.model import Chunk, Recording
 from badc_core.opening import find_reader, open_signal
-from badc_core.specs import SignalFile, SignalInfo
+from badc_core.protocols import SignalFile, SignalInfo
 
 __all__ = [
     "Window",

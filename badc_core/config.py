@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -182,6 +181,8 @@ def load_settings(path: Path | None = None, *, folder: Path | None = None) -> Se
         if not candidate.is_file():
             return Settings()
         path = candidate
+    import tomllib
+
     try:
         return Settings(tomllib.loads(path.read_text(encoding="utf-8-sig")), path)
     except OSError as error:

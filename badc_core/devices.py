@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from badc_core.host import Host, load_object
 from badc_core.log import get_logger
 from badc_core.model import Device
-from badc_core.specs import Sampler, SamplerSpec
+from badc_core.protocols import Sampler
+from badc_core.specs import SamplerSpec
 
 __all__ = ["close_samplers", "open_samplers", "worker_slots"]
 

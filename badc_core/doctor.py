@@ -14,7 +14,8 @@ from badc_core import __version__
 from badc_core.errors import BadcError
 from badc_core.host import KINDS, Host, load_object
 from badc_core.model import Device
-from badc_core.specs import Readiness, RunnerSpec, SamplerSpec, Spec
+from badc_core.protocols import Readiness
+from badc_core.specs import RunnerSpec, SamplerSpec, Spec
 
 __all__ = ["Checked", "Findings", "Gpus", "look", "look_at_gpus"]
 

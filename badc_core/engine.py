@@ -33,22 +33,12 @@ from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
 from badc_core.planning import Counted, TaskSource, first_source
+from badc_core.protocols import Run, RunnerIdentity, Scheduler, Sink, SinkContext, Submission, WorkerReport
 from badc_core.recordings import rules_from
 from badc_core.results import dump_json
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
 from badc_core.serde import unstructure
-from badc_core.specs import (
-    Run,
-    RunnerIdentity,
-    RunnerSpec,
-    Scheduler,
-    SchedulerSpec,
-    Sink,
-    SinkContext,
-    SinkSpec,
-    Submission,
-    WorkerReport,
-)
+from badc_core.specs import RunnerSpec, SchedulerSpec, SinkSpec
 from badc_core.summary import SummaryWriter, read_done, summary_path
 from badc_core.tally import Counts
 from badc_core.telemetry import Hub

@@ -17,7 +17,8 @@ from attrs import frozen
 from badc_core.config import Settings, fill
 from badc_core.errors import BadcError, PluginError, UsageError
 from badc_core.host import Host, load_object
-from badc_core.specs import ExportBatch, Exporter, ExporterSpec
+from badc_core.protocols import ExportBatch, Exporter
+from badc_core.specs import ExporterSpec
 
 __all__ = ["COLUMNS", "PLACEHOLDER_LABEL", "Column", "Export", "RowBatch", "abort", "export", "open_exporters"]
 __all__ += ["parse_export"]
@@ -120,7 +121,7 @@ def export(
     exporters
         What to call each in messages, and the exporter.
     summary
-        What :meth:`~badc_core.specs.Exporter.close` is told; a function is asked after the last batch.
+        What :meth:`~badc_core.protocols.Exporter.close` is told; a function is asked after the last batch.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from attrs import define
 from badc_core.errors import RecordingError
 from badc_core.model import Signal
 from badc_core.plan import Plan, Shard, Task, read_tasks
-from badc_core.specs import InputSpec
+from badc_core.protocols import InputSpec
 
 if TYPE_CHECKING:
     from badc_core.signals import SignalReader

@@ -23,9 +23,9 @@ from typing import Any
 from badc_core.errors import RecordingError, RunnerError
 from badc_core.model import Detection, Prediction, Signal
 from badc_core.processes import kill_marked, marked_environment, tail
+from badc_core.protocols import RunnerInfo, WorkerContext
 from badc_core.results import dump_json, load_json
 from badc_core.serde import structure, unstructure
-from badc_core.specs import RunnerInfo, WorkerContext
 
 __all__ = ["RemoteRunner", "read_frame", "write_frame"]
 
@@ -125,7 +125,7 @@ class RemoteRunner:
         return answer
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
-        """Have the child predict; see :meth:`badc_core.specs.Runner.predict`.
+        """Have the child predict; see :meth:`badc_core.protocols.Runner.predict`.
 
         Raises
         ------

@@ -10,7 +10,8 @@ from pathlib import Path
 from badc_core import annex
 from badc_core.errors import PluginError, RecordingError
 from badc_core.host import Host, default_host, load_object
-from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
+from badc_core.protocols import RecordingHints, SignalFile, SignalInfo
+from badc_core.specs import ReaderSpec
 
 __all__ = ["find_reader", "known_suffixes", "open_signal", "probe", "refuse_folder", "require_content"]
 

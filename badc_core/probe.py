@@ -16,7 +16,7 @@ from badc_core.annex import own_copy
 from badc_core.atomic import explain
 from badc_core.errors import UsageError
 from badc_core.model import Device
-from badc_core.specs import SignalInfo
+from badc_core.protocols import SignalInfo
 
 __all__ = ["STRATEGY", "Attempt", "Probe", "default_log", "estimate_mib", "memory_limit_mib", "search", "write_log"]
 

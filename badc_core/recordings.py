@@ -22,9 +22,9 @@ from badc_core.config import Settings, fill, option
 from badc_core.errors import UsageError
 from badc_core.layout import dataset_root
 from badc_core.model import Chunk, Instant, LocalTime, Recording, StartTime
+from badc_core.protocols import RecordingHints, SignalInfo
 from badc_core.recorded_names import NameFacts, name_pattern, read_name, without_window
 from badc_core.recording_files import assign_ids, find
-from badc_core.specs import RecordingHints, SignalInfo
 
 __all__ = [
     "DEFAULT_FOLDERS",

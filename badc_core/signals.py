@@ -23,7 +23,7 @@ from badc_core.errors import RecordingError
 from badc_core.host import Host, load_object
 from badc_core.model import Chunk, Recording, Signal
 from badc_core.opening import find_reader, known_suffixes, open_signal, probe, require_content
-from badc_core.specs import InputSpec, SignalFile, SignalInfo
+from badc_core.protocols import InputSpec, SignalFile, SignalInfo
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,56 +1,27 @@
-"""What a hook yields, and the protocols that a spec opens.
+"""What a hook yields: one frozen spec per runner, scheduler, sink, sampler, exporter, reader, source or command.
 
-Every spec is frozen data: a name, one line of summary and import strings (``"package.module:attribute"``). So the
+Every spec is plain data: a name, one line of summary and import strings (``"package.module:attribute"``). So the
 command line can list, compare and explain plugins without importing a model. What an import string leads to is
-imported when it is used, in the process that uses it.
+imported when it is used, in the process that uses it, and keeps to :mod:`badc_core.protocols`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from attrs import field, frozen
-
-from badc_core.model import Detection, Device, Event, Measurement, Prediction, Signal, StartTime
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from badc_core.plan import Plan, Shard
+from attrs import frozen
 
 __all__ = [
     "CommandSpec",
-    "ExportBatch",
-    "Exporter",
     "ExporterSpec",
-    "InputSpec",
     "ReaderSpec",
-    "Readiness",
-    "RecordingHints",
-    "Run",
-    "Runner",
-    "RunnerIdentity",
-    "RunnerInfo",
     "RunnerSpec",
-    "Sampler",
     "SamplerSpec",
-    "Scheduler",
     "SchedulerSpec",
-    "ShardState",
-    "SignalFile",
-    "SignalInfo",
-    "Sink",
-    "SinkContext",
     "SinkSpec",
-    "Source",
     "SourceSpec",
     "Spec",
-    "Submission",
-    "WorkerContext",
-    "WorkerReport",
 ]
 
 _EMPTY: Mapping[str, Any] = {}
@@ -70,139 +41,6 @@ class Spec:
 
     name: str
     summary: str
-
-
-# ---------------------------------------------------------------------------------------------- runners
-
-
-@frozen
-class InputSpec:
-    """What a runner wants for each chunk.
-
-    Parameters
-    ----------
-    kind
-        ``samples``: an array, read and resampled ahead by the worker. ``file``: a path to a file that holds exactly
-        the chunk (made for the occasion when the chunk is a slice). ``nothing``: the chunk's description alone.
-    sample_rate_hz
-        Rate to resample to; ``None``: as recorded.
-    mono
-        Mean of all channels when true; otherwise all channels are kept.
-    halo_ms
-        Context wanted on both sides of the chunk, where the recording has it.
-    max_batch
-        How many chunks `predict` takes at once.
-    """
-
-    kind: Literal["samples", "file", "nothing"] = "samples"
-    sample_rate_hz: int | None = None
-    mono: bool = True
-    halo_ms: int = 0
-    max_batch: int = 1
-
-
-@frozen
-class RunnerIdentity:
-    """Which model answers: everything besides the options that can change a result.
-
-    Parameters
-    ----------
-    model
-        Name of the model.
-    version
-        Its version, written into every result as ``model_version``.
-    weights_digest
-        SHA-256 of what was loaded, hex; ``None`` for models without weights.
-    """
-
-    model: str
-    version: str | None = None
-    weights_digest: str | None = None
-
-
-@frozen
-class RunnerInfo:
-    """What a loaded runner says of itself.
-
-    Parameters
-    ----------
-    identity
-        Which model was loaded; checked against the plan.
-    input
-        What it wants to be fed with.
-    labels
-        All labels it can give; ``None`` when open-ended. A label outside it is refused.
-    name
-        What results call it; ``None``: its name in ``--runner``.
-    """
-
-    identity: RunnerIdentity
-    input: InputSpec = field(factory=InputSpec)
-    labels: frozenset[str] | None = None
-    name: str | None = None
-
-
-@frozen
-class WorkerContext:
-    """What a runner is told of the place it works in.
-
-    Parameters
-    ----------
-    device
-        The one device it may use. In a child process ``CUDA_VISIBLE_DEVICES`` is already set to it.
-    worker
-        Label of the worker.
-    scratch
-        A folder of its own, emptied when the worker ends.
-    timeout_s
-        Limit for one chunk, for runners that start processes of their own; ``None``: no limit.
-    stopping
-        Says whether the run was asked to stop, for runners that wait on something.
-    """
-
-    device: Device
-    worker: str
-    scratch: Path
-    timeout_s: float | None = None
-    stopping: Callable[[], bool] = field(default=lambda: False, eq=False)
-
-
-@runtime_checkable
-class Runner(Protocol):
-    """A model, loaded once per worker."""
-
-    @property
-    def info(self) -> RunnerInfo:
-        """What it is and what it wants."""
-
-    def predict(self, batch: Sequence[Signal], /) -> Sequence[Prediction | Sequence[Detection]]:
-        """Return one answer per signal: same order, same length.
-
-        A chunk in which nothing was heard gets an empty list. An exception means that the whole batch failed; the
-        worker then tries its chunks in smaller batches, down to one by one.
-        """
-
-    def close(self) -> None:
-        """Give everything back. Idempotent, always called."""
-
-
-@frozen
-class Readiness:
-    """Whether something can be used here, for ``badc doctor``.
-
-    Parameters
-    ----------
-    ready
-        Whether it can.
-    detail
-        What was found, or what is missing.
-    fix
-        The command that mends it.
-    """
-
-    ready: bool
-    detail: str = ""
-    fix: str = ""
 
 
 @frozen
@@ -238,118 +76,6 @@ class RunnerSpec(Spec):
     notice: str = ""
 
 
-# ------------------------------------------------------------------------------------------- schedulers
-
-
-@frozen
-class ShardState:
-    """Where a shard stands, as its scheduler sees it.
-
-    Parameters
-    ----------
-    state
-        ``unknown`` is an answer: the scheduler cannot tell just now.
-    detail
-        A word for people: the node, the reason.
-    error
-        The exception that ended it, for ``failed``; the engine raises it.
-    """
-
-    state: Literal["waiting", "running", "done", "failed", "cancelled", "unknown"]
-    detail: str = ""
-    error: BaseException | None = field(default=None, eq=False)
-
-
-@frozen
-class Submission:
-    """What `submit` leaves behind: plain data, saved in the run folder as ``submission.json``.
-
-    Parameters
-    ----------
-    scheduler
-        Name of the scheduler.
-    shards
-        How many shards were handed over.
-    details
-        Whatever the scheduler needs to find its work again; JSON values only.
-    """
-
-    scheduler: str
-    shards: int
-    details: Mapping[str, Any] = _EMPTY
-
-
-@frozen
-class WorkerReport:
-    """Where a worker's time went.
-
-    Parameters
-    ----------
-    worker
-        Its label.
-    opening_s, predicting_s, waiting_s
-        Wall time spent in opening the runner, in `predict`, and waiting for samples.
-    chunks
-        How many chunks it settled.
-    """
-
-    worker: str
-    opening_s: float = 0.0
-    predicting_s: float = 0.0
-    waiting_s: float = 0.0
-    chunks: int = 0
-
-
-@frozen
-class Run:
-    """One run as a scheduler sees it; it knows nothing of audio or models.
-
-    Parameters
-    ----------
-    folder
-        The run folder: ``plan.json``, ``chunks.jsonl``, ``shards.jsonl``.
-    plan
-        The frozen plan.
-    devices
-        The worker slots that may be used on this machine.
-    emit
-        Takes events from workers of this process; any thread.
-    latest
-        The last measurement of a device, by index.
-    verify
-        Called before every commit; raises :class:`~badc_core.errors.HeldError` when another run took the folder over.
-    report
-        Takes what a worker of this process says at its end.
-    stop
-        Set when the run was asked to end: take no further shard.
-    """
-
-    folder: Path
-    plan: Plan
-    devices: tuple[Device, ...]
-    emit: Callable[[Event], None] = field(default=lambda event: None, eq=False)
-    latest: Callable[[int], Measurement | None] = field(default=lambda index: None, eq=False)
-    verify: Callable[[], None] = field(default=lambda: None, eq=False)
-    report: Callable[[WorkerReport], None] = field(default=lambda report: None, eq=False)
-    stop: threading.Event = field(factory=threading.Event, eq=False)
-
-
-class Scheduler(Protocol):
-    """Places shards on workers."""
-
-    def render(self, run: Run, /) -> Mapping[str, str]:
-        """Return the files it would write, name to text: for ``--dry-run`` and for review. A pure function."""
-
-    def submit(self, run: Run, shards: Iterable[Shard], /) -> Submission:
-        """Hand the shards over and return soon."""
-
-    def states(self, submission: Submission, /) -> Mapping[int, ShardState]:
-        """Say where every shard stands, by shard index: one question for all."""
-
-    def cancel(self, submission: Submission, /) -> None:
-        """End everything; shards in hand may be lost, committed results may not."""
-
-
 @frozen
 class SchedulerSpec(Spec):
     """A place to run, chosen with ``--scheduler NAME``.
@@ -366,38 +92,6 @@ class SchedulerSpec(Spec):
     options: str | None = None
 
 
-# -------------------------------------------------------------------------------------------- telemetry
-
-
-@frozen
-class SinkContext:
-    """What a sink is told when it is opened.
-
-    Parameters
-    ----------
-    run_id
-        Of the run that is starting.
-    default_path
-        Where the log goes when the user named no place.
-    """
-
-    run_id: str
-    default_path: Path
-
-
-class Sink(Protocol):
-    """Takes events; called from one thread of the hub, but may be opened and closed from another."""
-
-    def emit(self, event: Event, /) -> None:
-        """Take one event; must not block long. An exception mutes the sink and is reported once; the run goes on."""
-
-    def flush(self) -> None:
-        """Make what was emitted visible to readers."""
-
-    def close(self) -> None:
-        """Flush and give everything back. Idempotent."""
-
-
 @frozen
 class SinkSpec(Spec):
     """A destination of telemetry, chosen with ``--telemetry NAME[=target]``.
@@ -410,19 +104,6 @@ class SinkSpec(Spec):
     """
 
     open: str = ""
-
-
-class Sampler(Protocol):
-    """Looks at devices from time to time."""
-
-    def devices(self) -> Sequence[Device]:
-        """Return the devices this process may use, in the order of their indices."""
-
-    def sample(self) -> Iterable[Measurement]:
-        """Look once at every device. Called by one thread of the core."""
-
-    def close(self) -> None:
-        """Give everything back. Idempotent."""
 
 
 @frozen
@@ -439,35 +120,6 @@ class SamplerSpec(Spec):
 
     open: str = ""
     check: str | None = None
-
-
-# -------------------------------------------------------------------------------------------- exporters
-
-
-class ExportBatch(Protocol):
-    """Some rows of the detections table, in table order."""
-
-    def __arrow_c_stream__(self, requested_schema: object = None, /) -> object:
-        """Hand over the rows as Arrow columns, without a copy, to any library that speaks the PyCapsule interface."""
-
-    def rows(self) -> Iterable[Mapping[str, Any]]:
-        """Return the rows as dicts: slow, for the simple case."""
-
-
-class Exporter(Protocol):
-    """Writes the detections table in some format."""
-
-    def write(self, batch: ExportBatch, /) -> None:
-        """Take the next rows."""
-
-    def checkpoint(self) -> None:
-        """Put what was written so far on disk; it may still be discarded."""
-
-    def close(self, summary: Mapping[str, Any] | None, /) -> None:
-        """Finish. ``None``: the export was aborted, and nothing half-made may be left behind.
-
-        Idempotent: after a close that finished, a further one changes nothing, ``close(None)`` neither.
-        """
 
 
 @frozen
@@ -489,84 +141,6 @@ class ExporterSpec(Spec):
     options: str | None = None
 
 
-# ---------------------------------------------------------------------------------------------- readers
-
-
-@frozen
-class SignalInfo:
-    """What the header of a file promises, and what is there.
-
-    Parameters
-    ----------
-    sample_rate_hz, channels
-        As recorded.
-    frames
-        Frames that the header promises; for a header without a length, what the file size allows.
-    damage
-        What is wrong with the file, in a sentence; ``None`` when nothing is known to be wrong.
-    bits_per_sample
-        As stored; ``None`` where that has no meaning (lossy compression).
-    """
-
-    sample_rate_hz: int
-    channels: int
-    frames: int
-    damage: str | None = None
-    bits_per_sample: int | None = None
-
-    @property
-    def duration_ms(self) -> int:
-        """Length in whole milliseconds, rounded down."""
-        return self.frames * 1000 // self.sample_rate_hz
-
-
-@frozen
-class RecordingHints:
-    """What a file's own metadata says; everything optional.
-
-    Parameters
-    ----------
-    started_at
-        From GUANO or a vendor's header.
-    device
-        Serial number or name of the recorder.
-    latitude, longitude
-        Decimal degrees, WGS 84.
-    problems
-        Sentences about metadata that is there but cannot be trusted.
-    """
-
-    started_at: StartTime | None = None
-    device: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    problems: tuple[str, ...] = ()
-
-
-class SignalFile(Protocol):
-    """An open file of samples. One thread at a time."""
-
-    @property
-    def info(self) -> SignalInfo:
-        """Rate, channels, length, damage."""
-
-    def read(self, start_frame: int, frames: int, /) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return float32 of shape ``(n, channels)`` from `start_frame` on.
-
-        ``n < frames`` where the file ends early or is damaged: what can be read up to there is returned. Does not read
-        what lies before `start_frame`.
-        """
-
-    def hints(self) -> RecordingHints:
-        """Return what the file's own metadata says."""
-
-    def export(self, start_frame: int, frames: int, target: Path, /) -> int:
-        """Write a slice as a file of its own, samples unchanged where the format allows; return the frames written."""
-
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-
-
 @frozen
 class ReaderSpec(Spec):
     """Turns files into samples; chosen by suffix.
@@ -584,23 +158,6 @@ class ReaderSpec(Spec):
     open: str = ""
     suffixes: tuple[str, ...] = ()
     export_suffix: str = ""
-
-
-# ---------------------------------------------------------------------------------- sources and commands
-
-
-class Source(Protocol):
-    """Recordings that arrive over time.
-
-    It may also have ``pending() -> str``, which says in one sentence what the last look found unfinished, or nothing;
-    ``badc watch --once`` shows it.
-    """
-
-    def poll(self) -> Sequence[Path]:
-        """Return the recordings that were finished since the last call; never one twice, never an unfinished one."""
-
-    def close(self) -> None:
-        """Give everything back. Idempotent."""
 
 
 @frozen

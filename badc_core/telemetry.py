@@ -22,7 +22,7 @@ from types import TracebackType
 
 from badc_core.log import get_logger
 from badc_core.model import Event, Measurement
-from badc_core.specs import Sampler, Sink
+from badc_core.protocols import Sampler, Sink
 from badc_core.tally import Counts, Tally, WorkerCounts
 
 __all__ = ["Counts", "Hub", "Listener", "Tally", "WorkerCounts"]

@@ -6,8 +6,12 @@ was analysed before a restart is not analysed again.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,10 @@ from badc_core.config import Settings, fill
 from badc_core.errors import BadcError, HeldError, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
+from badc_core.protocols import Source
 from badc_core.recordings import RecordingRules, described, rules_from
 from badc_core.runs import RunRequest
-from badc_core.specs import RunnerSpec, Source, SourceSpec
+from badc_core.specs import RunnerSpec, SourceSpec
 
 __all__ = ["Watched", "Watcher"]
 
@@ -114,20 +119,20 @@ class Watcher:
         check_runner(self.runner, self.options, host)
         source = self._open_source(host)
         troubled = 0
-        try:
+        with contextlib.closing(source), _stop_asked_for() as stop_asked_for:
             on_start()
             while True:
                 for path in source.poll():
                     seen = self._analyse(path, rules, host)
                     troubled += seen.error is not None or seen.failed > 0
                     tell(seen)
+                    if stop_asked_for():
+                        raise Interrupted("Stopped between two recordings.", hint="The same command goes on.")
                 if once:
                     if pending := _pending(source):
                         on_pending(pending)
                     return troubled
                 time.sleep(interval_s)
-        finally:
-            source.close()
 
     def _open_source(self, host: Host) -> Source:
         spec = host.find(SourceSpec, self.source)
@@ -214,6 +219,29 @@ def check_runner(name: str, options: Mapping[str, Any], host: Host) -> None:
         raise RunnerError(problem, hint=f"To mend that: {said.fix}" if said.fix else None)
     # It was asked about its defaults; an option may name another interpreter or other weights, which will do.
     _log.warning("the runner says that it lacks something; trying it with the options given", problem=problem)
+
+
+@contextlib.contextmanager
+def _stop_asked_for() -> Iterator[Callable[[], bool]]:
+    """Tell whether SIGINT or SIGTERM came, also one that a run took when all its work was done: that run ends well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def asked() -> bool:
+        try:
+            return not {signal.SIGINT, signal.SIGTERM}.isdisjoint(os.read(reading, 512))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield asked
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def _pending(source: Source) -> str:

@@ -50,9 +50,11 @@ def measure(argv: Sequence[str], cwd: Path, *, ok: Sequence[int] = (0,)) -> Meas
     RuntimeError
         It ended with a status that is not in `ok`.
     """
+    # Compiled modules are kept, as they are for users: the run that does not count makes them.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     with (cwd / "stdout.txt").open("w+b") as out, (cwd / "stderr.txt").open("w+b") as err:
-        process = subprocess.Popen(list(argv), cwd=cwd, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(list(argv), cwd=cwd, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=env)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.perf_counter() - began

@@ -21,7 +21,8 @@ import attrs
 from badc_core.config import option
 from badc_core.hookspecs import hookimpl
 from badc_core.model import Detection, Prediction, Signal
-from badc_core.specs import InputSpec, RunnerIdentity, RunnerInfo, RunnerSpec, SinkSpec, WorkerContext
+from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
+from badc_core.specs import RunnerSpec, SinkSpec
 
 PLUGIN = Path(__file__).resolve()
 

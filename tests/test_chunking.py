@@ -21,8 +21,8 @@ from badc_core.chunking import iter_chunk_metadata, virtual_chunks, windows
 from badc_core.errors import RecordingError, StoreError, UsageError
 from badc_core.model import Device, Recording
 from badc_core.opening import open_signal
+from badc_core.protocols import SignalInfo
 from badc_core.recordings import RecordingRules
-from badc_core.specs import SignalInfo
 
 
 def spans(*args: object) -> list[tuple[int, int]]:

@@ -16,7 +16,8 @@ from badc_core import hookimpl, host, option
 from badc_core.doctor import look
 from badc_core.host import Host
 from badc_core.model import Device, Event
-from badc_core.specs import CommandSpec, ExporterSpec, Readiness, RunnerSpec, SamplerSpec
+from badc_core.protocols import Readiness
+from badc_core.specs import CommandSpec, ExporterSpec, RunnerSpec, SamplerSpec
 from badc_core.telemetry_log import to_line
 
 Cli = Callable[..., Any]

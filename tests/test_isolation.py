@@ -17,7 +17,7 @@ from badc_core import isolation
 from badc_core.errors import RecordingError, RunnerError
 from badc_core.isolation import RemoteRunner
 from badc_core.model import Chunk, Detection, Device, LocalTime, Recording, Signal
-from badc_core.specs import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
 
 PLUGIN = """
 import os, time
@@ -199,7 +199,7 @@ def test_the_child_ends_with_its_parent(make: Callable[..., RemoteRunner], tmp_p
         "from pathlib import Path\n"
         "from badc_core.isolation import RemoteRunner\n"
         "from badc_core.model import Device\n"
-        "from badc_core.specs import WorkerContext\n"
+        "from badc_core.protocols import WorkerContext\n"
         "context = WorkerContext(Device(), 'cpu-0', Path(sys.argv[1]))\n"
         "runner = RemoteRunner('lab', 'remote_lab:open_runner', 'remote_lab:Options', {}, context)\n"
         "print(runner._child._process.pid, flush=True)\n"

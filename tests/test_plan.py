@@ -17,7 +17,8 @@ from badc_core import plan
 from badc_core.errors import ManifestError
 from badc_core.model import Chunk, Instant, LocalTime, Recording
 from badc_core.plan import Plan, ShardSize, Task
-from badc_core.specs import RunnerIdentity, RunnerSpec
+from badc_core.protocols import RunnerIdentity
+from badc_core.specs import RunnerSpec
 
 SPEC = RunnerSpec("lab", "x", open="lab:open")
 IDENTITY = RunnerIdentity("lab", "1.0", "ab" * 32)

@@ -13,6 +13,7 @@ from badc_core.clocks import difference_s, localised, offset_zone, zone_named
 from badc_core.config import Settings
 from badc_core.errors import UsageError
 from badc_core.model import Chunk, Instant, LocalTime
+from badc_core.protocols import RecordingHints, SignalInfo
 from badc_core.recordings import (
     FolderPattern,
     RecordingRules,
@@ -21,7 +22,6 @@ from badc_core.recordings import (
     recording_of_chunk,
     rules_from,
 )
-from badc_core.specs import RecordingHints, SignalInfo
 
 ROOT = Path("/data/set")
 

@@ -20,6 +20,7 @@ from badc_core.errors import PluginError, RecordingError
 from badc_core.hookspecs import hookimpl
 from badc_core.host import Host
 from badc_core.model import Chunk, Recording
+from badc_core.protocols import InputSpec, RecordingHints, SignalInfo
 from badc_core.signals import (
     SignalReader,
     downmix,
@@ -30,7 +31,7 @@ from badc_core.signals import (
     require_content,
     resampled_frames,
 )
-from badc_core.specs import InputSpec, ReaderSpec, RecordingHints, SignalInfo
+from badc_core.specs import ReaderSpec
 
 
 def chunk(path: Path, start_ms: int, end_ms: int, *, whole: bool = False) -> Chunk:

@@ -19,7 +19,7 @@ LAME = """
 import attrs
 from badc_core import RunnerSpec, hookimpl
 from badc_core.config import option
-from badc_core.specs import Readiness
+from badc_core.protocols import Readiness
 
 @attrs.frozen
 class Options:

@@ -16,8 +16,8 @@ from badc_core.errors import BadcError, ExitCode, RecordingError, UsageError
 
 if TYPE_CHECKING:
     from badc_core.model import Chunk, Device, Recording
+    from badc_core.protocols import SignalInfo
     from badc_core.recordings import RecordingRules
-    from badc_core.specs import SignalInfo
 
 PATH = click.Path(path_type=Path)
 SECONDS = click.FloatRange(0, min_open=True)

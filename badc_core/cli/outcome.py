@@ -10,6 +10,9 @@ from badc_core.runs import RunSummary
 
 __all__ = ["outcome_json", "outcome_text"]
 
+_REASONS_SHOWN = 3
+_REASON_WIDTH = 200
+
 
 def outcome_json(summary: RunSummary) -> dict[str, Any]:
     """Return the outcome as JSON values."""
@@ -27,7 +30,7 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
         "model_version": plan.identity.version,
         "fingerprint": plan.fingerprint,
         "output": [str(base) for base in plan.bases],
-        "run_folder": str(summary.folder),
+        "run_folder": None if summary.folder is None else str(summary.folder),
         "telemetry_log": None if summary.telemetry_log is None else str(summary.telemetry_log),
         "summary": None if summary.summary_path is None else str(summary.summary_path),
         "workers": {
@@ -62,10 +65,7 @@ def outcome_text(summary: RunSummary) -> str:
             lines.append(f"{planned.done} of {planned.total} were done before.")
         lines += ["", *_worker_table(summary)]
     if counts.failures:
-        lines += [
-            "",
-            f"{counts.failures} chunks failed; their results say why, and running the same command tries again.",
-        ]
+        lines += ["", *_failures(summary)]
     for text, number in (
         ("had a damaged result and were done again", planned.damaged),
         ("had failed before and were tried again", planned.failed_before),
@@ -83,8 +83,22 @@ def outcome_text(summary: RunSummary) -> str:
         lines.append(f"Telemetry  {summary.telemetry_log}")
     if summary.summary_path is not None:
         lines.append(f"Summary    {summary.summary_path}")
-    lines.append(f"Run        {summary.folder}")
+    if summary.folder is not None:
+        lines.append(f"Run        {summary.folder}")
     return "\n".join(lines)
+
+
+def _failures(summary: RunSummary) -> list[str]:
+    """Return how many chunks failed, and the reasons met most often."""
+    counts = summary.counts
+    lines = [f"{counts.failures} chunks failed; running the same command tries again. Their results say why:"]
+    reasons = sorted(counts.errors.items(), key=lambda item: -item[1])
+    for error, number in reasons[:_REASONS_SHOWN]:
+        first = (error.strip().splitlines() or ["it was not said"])[0]
+        lines.append(f"  {number} x {first if len(first) <= _REASON_WIDTH else first[: _REASON_WIDTH - 1] + '…'}")
+    if (others := counts.failures - sum(number for _, number in reasons[:_REASONS_SHOWN])) > 0:
+        lines.append(f"  {others} x other reasons")
+    return lines
 
 
 def _worker_table(summary: RunSummary) -> list[str]:

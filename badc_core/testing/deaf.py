@@ -11,7 +11,7 @@ from attrs import frozen
 
 from badc_core.config import option
 from badc_core.model import Prediction, Signal
-from badc_core.specs import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
 
 __all__ = ["DeafOptions", "DeafRunner", "open_broken", "open_runner"]
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import pytest
 
 from badc_core.exporting import COLUMNS, PLACEHOLDER_LABEL, RowBatch
-from badc_core.specs import Exporter, ExporterSpec
+from badc_core.protocols import Exporter
+from badc_core.specs import ExporterSpec
 from badc_core.testing.base import Contract
 
 __all__ = ["ExporterContract"]

@@ -15,7 +15,8 @@ import pytest
 
 from badc_core.host import load_object
 from badc_core.model import Device, Signal
-from badc_core.specs import InputSpec, Readiness, Runner, RunnerSpec, WorkerContext
+from badc_core.protocols import InputSpec, Readiness, Runner, WorkerContext
+from badc_core.specs import RunnerSpec
 from badc_core.testing import guard, oracle
 from badc_core.testing.base import Contract
 from badc_core.testing.oracle import Example, Scene, brief

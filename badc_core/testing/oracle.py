@@ -18,7 +18,7 @@ import numpy as np
 from attrs import field, frozen
 
 from badc_core.model import Chunk, Detection, Instant, Prediction, Recording, Signal
-from badc_core.specs import InputSpec
+from badc_core.protocols import InputSpec
 
 __all__ = ["Example", "Scene", "make_signal", "order_matches", "same_answer", "scenes", "well_formed", "write_wav"]
 
@@ -111,7 +111,7 @@ def _frozen_array(samples: Samples) -> Samples:
 def make_signal(
     scene: Scene, wanted: InputSpec, rate: int, folder: Path, *, writable: bool = True, number: int = 0
 ) -> Signal:
-    """Prepare a scene as a runner's :class:`~badc_core.specs.InputSpec` asks.
+    """Prepare a scene as a runner's :class:`~badc_core.protocols.InputSpec` asks.
 
     Parameters
     ----------

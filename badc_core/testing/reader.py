@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from badc_core.errors import RecordingError
-from badc_core.specs import ReaderSpec, RecordingHints, SignalFile, SignalInfo
+from badc_core.protocols import RecordingHints, SignalFile, SignalInfo
+from badc_core.specs import ReaderSpec
 from badc_core.testing.base import Contract
 from badc_core.testing.oracle import write_wav
 

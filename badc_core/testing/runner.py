@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from badc_core.model import Signal
-from badc_core.specs import Readiness, Runner, RunnerIdentity, RunnerInfo
+from badc_core.protocols import Readiness, Runner, RunnerIdentity, RunnerInfo
 from badc_core.testing import oracle
 from badc_core.testing.base import MODEL_LIBRARIES, heavy_among, run_python
 from badc_core.testing.hearing import Hearing, RunnerBench, close_quietly, side_by_side

@@ -13,7 +13,8 @@ import attrs
 import pytest
 
 from badc_core.model import Device, Event
-from badc_core.specs import Sink, SinkContext, SinkSpec
+from badc_core.protocols import Sink, SinkContext
+from badc_core.specs import SinkSpec
 from badc_core.testing.base import Contract
 
 __all__ = ["SinkContract"]

@@ -23,7 +23,7 @@ from badc_core import (
     hookimpl,
     option,
 )
-from badc_core.specs import ExportBatch
+from badc_core.protocols import ExportBatch
 
 __version__ = "0.2.0"
 

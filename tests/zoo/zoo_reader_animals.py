@@ -5,7 +5,7 @@ import wave
 import numpy as np
 
 from badc_core import RecordingError
-from badc_core.specs import RecordingHints, SignalInfo
+from badc_core.protocols import RecordingHints, SignalInfo
 
 
 class Good:

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from badc_core import Detection, InputSpec, Prediction, RunnerIdentity, RunnerInfo, option
-from badc_core.specs import Readiness
+from badc_core.protocols import Readiness
 
 WINDOW_MS = 500
 

@@ -13,7 +13,7 @@ from badc_birdnet.weights import INSTALL_LITERT, find_weights, read_labels
 from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
 from badc_core.errors import RunnerError
 from badc_core.model import Detection, Signal
-from badc_core.specs import InputSpec, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from badc_birdnet.options import BirdnetOptions
 from badc_core.errors import RunnerError
-from badc_core.specs import Readiness, RunnerIdentity
+from badc_core.protocols import Readiness, RunnerIdentity
 
 __all__ = ["Weights", "check", "find_weights", "identify", "read_labels"]
 

@@ -11,8 +11,8 @@ import pytest
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.weights import check
 from badc_core.model import Chunk, Device, Recording, Signal
+from badc_core.protocols import InputSpec, WorkerContext
 from badc_core.signals import SignalReader, probe
-from badc_core.specs import InputSpec, WorkerContext
 
 SAMPLE_RATE_HZ = 48_000
 

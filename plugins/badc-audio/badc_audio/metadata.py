@@ -18,7 +18,7 @@ from typing import Any
 
 from badc_audio.containers import Piece
 from badc_core.model import Instant, LocalTime, StartTime
-from badc_core.specs import RecordingHints
+from badc_core.protocols import RecordingHints
 
 __all__ = ["hints_from", "parse_comment", "parse_guano"]
 

@@ -21,7 +21,7 @@ from badc_audio.metadata import hints_from
 from badc_audio.splice import Spliced
 from badc_core.atomic import replacing
 from badc_core.errors import RecordingError
-from badc_core.specs import RecordingHints, SignalInfo
+from badc_core.protocols import RecordingHints, SignalInfo
 
 __all__ = ["AudioFile", "open_file"]
 
@@ -43,7 +43,7 @@ def open_file(path: Path) -> AudioFile:
 
 
 class AudioFile:
-    """One open sound file; see :class:`badc_core.specs.SignalFile`.
+    """One open sound file; see :class:`badc_core.protocols.SignalFile`.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class AudioFile:
         return self._info
 
     def read(self, start_frame: int, frames: int, /) -> Samples:
-        """Return float32 of shape ``(n, channels)``; see :meth:`badc_core.specs.SignalFile.read`.
+        """Return float32 of shape ``(n, channels)``; see :meth:`badc_core.protocols.SignalFile.read`.
 
         Raises
         ------

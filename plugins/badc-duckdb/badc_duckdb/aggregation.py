@@ -14,8 +14,8 @@ import attrs
 from badc_core import results
 from badc_core.exporting import abort, export
 from badc_core.manifest import read, read_recordings
+from badc_core.protocols import Exporter
 from badc_core.results import Problem, StoredResult
-from badc_core.specs import Exporter
 from badc_duckdb.rows import RowBuilder
 from badc_duckdb.sorting import Scratch
 

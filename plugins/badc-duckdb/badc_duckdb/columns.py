@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from badc_core.exporting import COLUMNS, PLACEHOLDER_LABEL
-from badc_core.specs import ExportBatch
+from badc_core.protocols import ExportBatch
 
 __all__ = ["IS_DETECTION", "SQL_TYPES", "ArrowBatch", "as_table", "first_line", "schema", "sql_columns"]
 

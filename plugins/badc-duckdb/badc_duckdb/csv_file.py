@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from badc_core.specs import ExportBatch
+from badc_core.protocols import ExportBatch
 from badc_duckdb.columns import as_table, schema
 from badc_duckdb.pending import PendingFile
 

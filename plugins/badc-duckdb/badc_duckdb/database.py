@@ -13,7 +13,7 @@ import duckdb
 from badc_core import atomic
 from badc_core.config import option
 from badc_core.errors import StoreError
-from badc_core.specs import ExportBatch
+from badc_core.protocols import ExportBatch
 from badc_duckdb.columns import IS_DETECTION, as_table, first_line, sql_columns
 
 __all__ = ["VIEWS", "DatabaseExporter", "DatabaseOptions", "open_database"]

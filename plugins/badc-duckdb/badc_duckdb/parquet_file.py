@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from badc_core import atomic
-from badc_core.specs import ExportBatch
+from badc_core.protocols import ExportBatch
 from badc_duckdb.columns import as_table, schema
 from badc_duckdb.pending import PendingFile
 

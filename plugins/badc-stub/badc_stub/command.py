@@ -21,7 +21,7 @@ from badc_core.config import option
 from badc_core.errors import RunnerError
 from badc_core.model import Detection, Prediction, Signal
 from badc_core.processes import run_command
-from badc_core.specs import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
 
 __all__ = ["CommandOptions", "CommandRunner", "identify", "open_runner", "prediction_from_json"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from badc_core.model import Prediction, Signal
-from badc_core.specs import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
 
 __all__ = ["StubRunner", "identify", "open_runner"]
 

@@ -15,7 +15,7 @@ import pytest
 from badc_core.answers import check_answers
 from badc_core.errors import RunnerError
 from badc_core.model import Chunk, Device, Prediction, Recording, Signal
-from badc_core.specs import WorkerContext
+from badc_core.protocols import WorkerContext
 from badc_stub.command import CommandOptions, CommandRunner, prediction_from_json
 
 

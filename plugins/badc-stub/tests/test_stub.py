@@ -9,7 +9,7 @@ from typing import Any
 import runs
 
 from badc_core.model import Device
-from badc_core.specs import WorkerContext
+from badc_core.protocols import WorkerContext
 from badc_stub.stub import open_runner
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from badc_core.annex import own_copy
 from badc_core.model import Event
-from badc_core.specs import SinkContext
+from badc_core.protocols import SinkContext
 from badc_core.telemetry_log import to_line
 
 __all__ = ["JsonlSink", "open_sink"]

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from badc_core.log import get_logger
 from badc_core.model import Device, Measurement
-from badc_core.specs import Readiness
+from badc_core.protocols import Readiness
 from badc_telemetry.visible import Gpu, MigSlice, choose
 
 __all__ = ["NvmlSampler", "check", "open_sampler"]

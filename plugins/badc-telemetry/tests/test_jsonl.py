@@ -13,7 +13,8 @@ import pytest
 
 from badc_core.host import Host, load_object
 from badc_core.model import Device, Event
-from badc_core.specs import SinkContext, SinkSpec
+from badc_core.protocols import SinkContext
+from badc_core.specs import SinkSpec
 from badc_core.telemetry import Hub
 from badc_telemetry.jsonl import JsonlSink, open_sink
 from badc_telemetry.reader import count_lines, read_log, tail
