@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from sounds import noise, write
 
+from badc_core.errors import Interrupted
+from badc_core.watching import Watched, Watcher
+
 NOW = ["--source-option", "settle_s=0"]
 
 LAME = """
@@ -112,6 +115,25 @@ def test_a_damaged_recording_costs_only_itself(cli, isolated: Path):
     assert done.code == 3
     assert "in/a.wav" in done.stderr
     assert done.stdout == "in/b.wav: 1 chunk, 1 analysed now, 0 failed\n"
+
+
+def test_a_signal_that_a_run_took_at_its_very_end_is_not_lost(isolated: Path):
+    """A run with all its work done ends well, whatever came; the watch must end all the same."""
+    for name in ("a", "b"):
+        write(isolated / f"in/{name}.wav", noise(1))
+    told: list[Watched] = []
+
+    def tell(seen: Watched) -> None:
+        told.append(seen)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with pytest.raises(Interrupted):
+            Watcher("in", "folder", "stub", isolated / "out", {"settle_s": "0"}).run(tell)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [seen.path.name for seen in told] == ["a.wav"]
 
 
 def test_a_recording_that_arrives_is_analysed_and_ctrl_c_ends(isolated: Path):
