@@ -231,7 +231,7 @@ def _class_section(cls: type[Any], level: str) -> list[str]:
     lines = [f"{level} {cls.__name__}", "", markdown(parts[""]), ""]
     fields = {f.name: f for f in attrs.fields(cls)} if attrs.has(cls) else {}
     for names, text in entries(parts.get("Parameters", "")):
-        shown = ", ".join(f"`{_field(fields[name])}`" if name in fields else f"`{name}`" for name in names)
+        shown = ", ".join(f"`{_field(cls, fields[name])}`" if name in fields else f"`{name}`" for name in names)
         lines += [shown, textwrap.indent(markdown(text), "  ").replace("  ", ": ", 1), ""]
     for name, member in vars(cls).items():
         if name.startswith("_") and name != "__arrow_c_stream__":
@@ -243,8 +243,11 @@ def _class_section(cls: type[Any], level: str) -> list[str]:
     return lines
 
 
-def _field(field: attrs.Attribute[Any]) -> str:
-    kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+def _field(cls: type[Any], field: attrs.Attribute[Any]) -> str:
+    # As it was written: `field.type` changes once somebody resolves it.
+    kind = next(
+        kinds[field.name] for one in cls.__mro__ if field.name in (kinds := vars(one).get("__annotations__", {}))
+    )
     if field.default is attrs.NOTHING or isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
         return f"{field.name}: {kind}"
     default = "…" if callable(field.default) or isinstance(field.default, Mapping) else repr(field.default)

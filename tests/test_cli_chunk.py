@@ -318,10 +318,10 @@ def test_orchestrate_cuts_and_passes_over_what_is_done(cli, dataset: Path, worke
     assert read_status(dataset / "artifacts/chunks/c d") == "completed"
     assert "Nothing to cut" in cli(*call).ok().stdout
     (dataset / f"artifacts/chunks/b/{STATUS_FILE}").write_text('{"status": "in_progress"}')
-    assert "1 recordings cut" in cli(*call).ok().stdout
+    assert "1 recording cut" in cli(*call).ok().stdout
     assert "3 recordings cut" in cli(*call, "--include-existing").ok().stdout
     assert "2 recordings cut" in cli(*call, "--include-existing", "--limit", 2).ok().stdout
-    assert "1 recordings cut" in cli(*call, "--pattern", "*.flac").ok().stdout
+    assert "1 recording cut" in cli(*call, "--pattern", "*.flac").ok().stdout
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -334,7 +334,7 @@ def test_orchestrate_goes_on_after_a_failure(cli, dataset: Path, workers: int):
     assert "2 recordings cut, 1 failed." in done.stdout
     assert read_status(dataset / "artifacts/chunks/a") == "failed"
     write(dataset / "audio/a.wav", noise(1))
-    assert "1 recordings cut, 0 failed." in cli(*call).ok().stdout
+    assert "1 recording cut, 0 failed." in cli(*call).ok().stdout
 
 
 def test_orchestrate_keeps_recordings_of_one_name_apart(cli, isolated: Path):

@@ -179,14 +179,14 @@ def test_recording_that_nobody_has_costs_only_itself(cli, dataset: Path):
     tool("git", "annex", "drop", "--force", "audio/sub", at=dataset)
     done = cli(*cutting(dataset, "--apply"))
     assert done.code == 3
-    assert "1 recordings cut, 1 failed." in done.stdout
+    assert "1 recording cut, 1 failed." in done.stdout
     assert shlex.join(["datalad", "get", "-d", str(dataset), f"{dataset}/audio/sub/{NASTY}.wav"]) in done.stderr
     assert unsaved(dataset) == ""
     assert read_status(dataset / "artifacts/chunks/a") == "completed"
     assert annex.is_link(dataset / "artifacts/chunks" / NASTY / ".chunk_status.json")
     assert read_status(dataset / "artifacts/chunks" / NASTY) == "failed"
     assert not (dataset / f"manifests/{NASTY}.csv").exists()
-    assert "1 recordings to cut" in cli(*cutting(dataset)).ok().stdout
+    assert "1 recording to cut" in cli(*cutting(dataset)).ok().stdout
 
 
 @needs_tools

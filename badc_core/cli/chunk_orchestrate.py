@@ -117,7 +117,7 @@ def _show(jobs: Sequence[Job], dataset: Path, *, to_stderr: bool) -> None:
     from badc_core.chunk_status import read_status
 
     width = max(len(job.recording_id) for job in jobs)
-    click.echo(f"{len(jobs)} recordings to cut in {dataset}:", err=to_stderr)
+    click.echo(f"{counted(len(jobs), 'recording')} to cut in {dataset}:", err=to_stderr)
     for job in jobs:
         status = read_status(job.chunk_output_dir) or "new"
         line = f"  {job.recording_id:<{width}}  {status:<11}  {job.audio_path.relative_to(dataset)}"
@@ -167,4 +167,4 @@ def _apply(
 
     outcomes = run_jobs(jobs, recorded if recording else direct, workers=workers, tell=tell)
     failed = sum(outcome.error is not None for outcome in outcomes)
-    click.echo(f"{len(jobs) - failed} recordings cut, {failed} failed.")
+    click.echo(f"{counted(len(jobs) - failed, 'recording')} cut, {failed} failed.")

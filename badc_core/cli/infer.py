@@ -10,6 +10,7 @@ import click
 
 from badc_core import layout
 from badc_core.cli.option_names import flag_name
+from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
 from badc_core.errors import ExitCode, UsageError
 from badc_core.runs import RunRequest
@@ -215,8 +216,9 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
         return ExitCode.OK
     model = f" ({plan.identity.model} {plan.identity.version})" if plan.identity.version else ""
     click.echo(f"Runner       {plan.runner}{model}, fingerprint {plan.fingerprint}")
-    click.echo(f"Manifest     {request.manifest}: {planned.total} chunks, {planned.done} done")
-    click.echo(f"To do        {plan.chunks} chunks, {plan.audio_ms / 3_600_000:.2f} h, in {plan.shards} shards")
+    click.echo(f"Manifest     {request.manifest}: {counted(planned.total, 'chunk')}, {planned.done} done")
+    shards = counted(plan.shards, "shard")
+    click.echo(f"To do        {counted(plan.chunks, 'chunk')}, {plan.audio_ms / 3_600_000:.2f} h, in {shards}")
     click.echo(f"Workers      {', '.join(found.devices)} ({request.scheduler})")
     for base in plan.bases:
         click.echo(f"Results      {base} (layout {plan.layout})")

@@ -67,14 +67,14 @@ def outcome_text(summary: RunSummary) -> str:
     if counts.failures:
         lines += ["", *_failures(summary)]
     for text, number in (
-        ("had a damaged result and were done again", planned.damaged),
-        ("had failed before and were tried again", planned.failed_before),
-        ("were called done by the summary but have no result; they were done again", planned.unconfirmed),
-        ("of another runner, model or options were made anew", planned.replaced),
-        ("are named twice by the manifest and were done once", planned.repeated),
+        ("with a damaged result, done again", planned.damaged),
+        ("that failed before, tried again", planned.failed_before),
+        ("that the summary calls done, without a result, done again", planned.unconfirmed),
+        ("of another runner, model or options, made anew", planned.replaced),
+        ("named twice by the manifest, done once", planned.repeated),
     ):
         if number:
-            lines.append(f"{number} chunks {text}.")
+            lines.append(f"{counted(number, 'chunk')} {text}.")
     for sink, number in summary.dropped.items():
         if number:
             lines.append(f"The telemetry sink {sink} was too slow for {number} events, which it did not get.")
@@ -91,7 +91,9 @@ def outcome_text(summary: RunSummary) -> str:
 def _failures(summary: RunSummary) -> list[str]:
     """Return how many chunks failed, and the reasons met most often."""
     counts = summary.counts
-    lines = [f"{counts.failures} chunks failed; running the same command tries again. Their results say why:"]
+    lines = [
+        f"{counted(counts.failures, 'chunk')} failed; running the same command tries again. Their results say why:"
+    ]
     reasons = sorted(counts.errors.items(), key=lambda item: -item[1])
     for error, number in reasons[:_REASONS_SHOWN]:
         first = (error.strip().splitlines() or ["it was not said"])[0]

@@ -353,7 +353,7 @@ def test_recordings_with_one_name_in_two_folders(isolated: Path, run_badc: Calla
     for layout in ("files", "segments"):
         output = isolated / layout
         told = _run(run_badc, manifest, "--layout", layout, output=output).ok()
-        assert "1 chunks are named twice by the manifest and were done once" in told.stdout
+        assert "1 chunk named twice by the manifest, done once" in told.stdout
         assert sorted(entry["source_path"] for entry in runs.documents(output)) == [str(one), str(two)]
 
 

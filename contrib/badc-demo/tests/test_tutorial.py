@@ -28,7 +28,7 @@ def test_tutorial_runs(cli, isolated, capsys):
     assert "cut off" in listing.stderr
     assert "9 chunks" in dry.ok().stdout
     assert run.code == 3  # as the tutorial says
-    assert "1 chunks failed" in run.stdout
+    assert "1 chunk failed" in run.stdout
     assert "6 recordings" in compiling.ok().stdout
     assert "Common Yellowthroat" in report.ok().stdout
     header = (isolated / "manifest.recordings.csv").read_text(encoding="utf-8")
