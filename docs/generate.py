@@ -183,9 +183,6 @@ def _option_lines(option: click.Option, context: click.Context) -> list[str]:
         facts.append(f"Range: `{extra['range']}`.")
     if extra.get("default") and not told:
         facts.append(f"Default: `{extra['default']}`.")
-    if option.envvar:
-        variables = [option.envvar] if isinstance(option.envvar, str) else option.envvar
-        facts.append("Environment: " + ", ".join(f"`{name}`" for name in variables) + ".")
     return [names, textwrap.indent(" ".join(filter(None, facts)), "  ").replace("  ", ": ", 1), ""]
 
 
