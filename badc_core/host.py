@@ -18,12 +18,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 from attrs import evolve, field, frozen
 
 from badc_core import hookspecs
+from badc_core.announced import Announcement, announcements
 from badc_core.errors import PluginError
 from badc_core.specs import (
     CommandSpec,
@@ -36,9 +37,6 @@ from badc_core.specs import (
     SourceSpec,
     Spec,
 )
-
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
 
 __all__ = ["KINDS", "Host", "Kind", "Provided", "ProviderRecord", "default_host", "load_object", "one_file_plugins"]
 
@@ -88,40 +86,29 @@ class ProviderRecord:
     module
         What it loads.
     source
-        The installed distribution; ``None`` for a one-file plugin or a module of a test. Reading its name and version
-        costs more than all the rest, so that is put off until somebody asks.
+        The entry point of an installed distribution; ``None`` for a one-file plugin or a module of a test. Reading its
+        name and version costs more than all the rest, so that is put off until somebody asks.
     error
         Why it cannot be used, or why a part of it cannot; ``None`` when all is well.
     """
 
     entry_point: str
     module: str
-    source: Distribution | None = field(default=None, eq=False, repr=False)
+    source: Announcement | None = field(default=None, eq=False, repr=False)
     error: str | None = None
 
     @property
     def distribution(self) -> str:
         """Who brought it."""
-        return self.module if self.source is None else _metadata(self.source, "Name")
+        return self.module if self.source is None else self.source.header("Name")
 
     @property
     def version(self) -> str:
         """Version of who brought it; empty for what is not installed."""
-        return "" if self.source is None else _metadata(self.source, "Version")
+        return "" if self.source is None else self.source.header("Version")
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}".strip()
-
-
-def _metadata(source: Distribution, field: str) -> str:
-    """Return one header of a distribution's metadata, without parsing all of it as a message."""
-    for line in (source.read_text("METADATA") or "").splitlines():
-        name, colon, value = line.partition(": ")
-        if name == field:
-            return value.strip()
-        if not colon:
-            break
-    return "?"
 
 
 @frozen
@@ -141,15 +128,19 @@ class _Announced:
 
 
 def _announced() -> list[_Announced]:
-    from importlib.metadata import entry_points
-
-    found = {}  # by name and module: a stale copy on sys.path announces the same twice
-    for point in entry_points(group=hookspecs.PROJECT):
-        found[point.name, point.value] = _Announced(ProviderRecord(point.name, point.value, point.dist), point.load)
+    found = {}
+    for point in announcements(hookspecs.PROJECT):
+        record = ProviderRecord(point.name, point.value, point)
+        found[point.name, point.value] = _Announced(record, functools.partial(_load, point.value))
     for module in one_file_plugins():
         load = functools.partial(importlib.import_module, module)
         found[module, module] = _Announced(ProviderRecord(module, module), load)
     return [found[key] for key in sorted(found)]
+
+
+def _load(value: str) -> Any:
+    """Return the module that an entry point names, or something in it."""
+    return load_object(value) if ":" in value else importlib.import_module(value)
 
 
 def one_file_plugins() -> list[str]:
