@@ -168,8 +168,10 @@ class TaskSource:
     def finished(self) -> Iterator[tuple[Chunk, Path | None]]:
         """Yield the chunks that :meth:`tasks` found done, each with its output folder, as far as that was kept.
 
-        Reads the manifest once more: a byte per row is all that was remembered.
+        Reads the manifest once more, if there are any: a byte per row is all that was remembered.
         """
+        if not any(self._marks):
+            return
         for number, (row, mark) in enumerate(zip(manifest.read(self.path), self._marks, strict=False)):
             if not number % 1024:
                 self.on_rows()

