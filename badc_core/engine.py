@@ -7,11 +7,8 @@ scheduler, watches the scheduler's states, and believes only committed results.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import itertools
 import os
-import platform
-import secrets
 import shutil
 import signal
 import tempfile
@@ -21,25 +18,22 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
-from badc_core import __version__, layout
+from badc_core import layout
 from badc_core.atomic import explain, write_bytes
 from badc_core.claims import Claim, claim, kept_alive
-from badc_core.config import fill, result_options
 from badc_core.devices import close_samplers, open_samplers, worker_slots
-from badc_core.errors import BadcError, ExitCode, Interrupted, PluginError, RunnerError, StoreError
+from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
-from badc_core.plan import Plan, ShardSize, fingerprint, read_shards, sha256_of, write_chunks, write_plan
-from badc_core.planning import Counted, TaskSource, first_source
-from badc_core.protocols import Run, RunnerIdentity, Scheduler, Sink, SinkContext, Submission, WorkerReport
-from badc_core.recordings import rules_from
+from badc_core.plan import Plan, read_shards, write_plan
+from badc_core.planning import Counted, TaskSource
+from badc_core.preparing import Prepared, make_plan, open_scheduler, prepare, task_source
+from badc_core.protocols import Run, Scheduler, Sink, SinkContext, Submission, WorkerReport
 from badc_core.results import dump_json
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
 from badc_core.serde import unstructure
-from badc_core.specs import RunnerSpec, SchedulerSpec, SinkSpec
-from badc_core.summary import SummaryWriter, read_done, summary_path
+from badc_core.specs import SinkSpec
+from badc_core.summary import SummaryWriter, summary_path
 from badc_core.tally import Counts
 from badc_core.telemetry import Hub
 
@@ -48,128 +42,6 @@ __all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
 _log = get_logger("engine")
 GRACE_S = 20.0
 """How long the work in hand may take once the run was asked to stop; SLURM kills after 30 seconds."""
-
-_SHARDS_PER_WORKER = 8
-
-
-@frozen
-class _Prepared:
-    """All that is known before planning."""
-
-    request: RunRequest
-    spec: RunnerSpec
-    options: Any
-    identity: RunnerIdentity
-    fingerprint: str
-    run_id: str
-    source: Path
-    versions: Mapping[str, str]
-
-
-def _prepare(request: RunRequest, host: Host) -> _Prepared:
-    provided = host.find_provided(RunnerSpec, request.runner)
-    spec = provided.spec
-    assert isinstance(spec, RunnerSpec)
-    cls = None if spec.options is None else load_object(spec.options)
-    options = fill(cls, request.options, f"runner {spec.name!r}")
-    if spec.identify is None:
-        identity = RunnerIdentity(spec.name)
-    else:
-        identity = _asked(lambda: load_object(spec.identify or "")(options), f"runner {spec.name!r}")
-    return _Prepared(
-        request=request,
-        spec=spec,
-        options=options,
-        identity=identity,
-        fingerprint=fingerprint(spec, identity, result_options(options)),
-        run_id=_new_run_id(),
-        source=first_source(request.manifest),
-        versions={
-            "badc-core": __version__,
-            "python": platform.python_version(),
-            provided.provider.distribution: provided.provider.version,
-        },
-    )
-
-
-def _new_run_id() -> str:
-    """Return a UTC stamp with microseconds and a random tail: runs that begin within a second sort by time, too."""
-    now = dt.datetime.now(dt.UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}-{now:%f}{secrets.token_hex(2)}"
-
-
-def _asked(ask: Callable[[], Any], whom: str) -> Any:
-    """Return what a plugin answers; whatever it raises becomes an error that names it."""
-    try:
-        return ask()
-    except BadcError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"The {whom} cannot be used: {type(error).__name__}: {error}.",
-            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
-        ) from error
-
-
-def _task_source(prepared: _Prepared, **callbacks: Any) -> TaskSource:
-    request = prepared.request
-    called_done = frozenset(read_done(request.resume_summary)) if request.resume_summary else frozenset()
-    return TaskSource(
-        path=request.manifest,
-        output_dir=request.output_dir,
-        fingerprint=prepared.fingerprint,
-        runner=request.runner,
-        rules=rules_from(request.settings),
-        called_done=called_done,
-        replace=request.replace,
-        resume=request.resume,
-        **callbacks,
-    )
-
-
-def _make_plan(
-    prepared: _Prepared,
-    folder: Path,
-    tasks: TaskSource,
-    workers: int,
-    interruptible: Callable[[Iterator[Any]], Iterator[Any]] = iter,
-) -> Plan:
-    """Write chunks and shards into the run folder, and return the plan."""
-    request, spec = prepared.request, prepared.spec
-    size = ShardSize(at_least=workers * _SHARDS_PER_WORKER)
-    chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
-    return Plan(
-        run_id=prepared.run_id,
-        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
-        manifest=request.manifest.absolute(),
-        manifest_sha256=sha256_of(request.manifest),
-        runner=spec.name,
-        options={} if prepared.options is None else unstructure(prepared.options),
-        identity=prepared.identity,
-        fingerprint=prepared.fingerprint,
-        open=spec.open,
-        isolation=spec.isolation,
-        options_class=spec.options,
-        bases=tuple(tasks.bases),
-        layout=request.layout,
-        max_retries=request.max_retries,
-        timeout_s=request.timeout_s,
-        fail_fast=request.fail_fast,
-        total=tasks.counted.total,
-        done=tasks.counted.done,
-        chunks=chunks,
-        audio_ms=audio_ms,
-        shards=shards,
-        versions=prepared.versions,
-    )
-
-
-def _open_scheduler(request: RunRequest, host: Host) -> Scheduler:
-    spec = host.find(SchedulerSpec, request.scheduler)
-    cls = None if spec.options is None else load_object(spec.options)
-    options = fill(cls, request.scheduler_options, f"scheduler {spec.name!r}")
-    scheduler: Scheduler = _asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
-    return scheduler
 
 
 def preview(request: RunRequest, host: Host | None = None) -> Preview:
@@ -181,16 +53,16 @@ def preview(request: RunRequest, host: Host | None = None) -> Preview:
         Whatever would keep the run from starting.
     """
     host = host or default_host()
-    prepared = _prepare(request, host)
+    prepared = prepare(request, host)
     samplers = open_samplers(host)
     try:
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
     finally:
         close_samplers(samplers)
-    tasks = _task_source(prepared)
+    tasks = task_source(prepared)
     with tempfile.TemporaryDirectory(prefix="badc-preview-") as name:
-        plan = _make_plan(prepared, Path(name), tasks, len(devices))
-        files = _open_scheduler(request, host).render(Run(Path(name), plan, devices))
+        plan = make_plan(prepared, Path(name), tasks, len(devices))
+        files = open_scheduler(request, host).render(Run(Path(name), plan, devices))
     return Preview(plan, tasks.counted, tuple(device.label for device in devices), files)
 
 
@@ -227,7 +99,7 @@ def run(
     host = host or default_host()
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        running = _Running(_prepare(request, host), host, on_progress, began, stack)
+        running = _Running(prepare(request, host), host, on_progress, began, stack)
         return running.go()
 
 
@@ -261,7 +133,7 @@ class _Running:
 
     def __init__(
         self,
-        prepared: _Prepared,
+        prepared: Prepared,
         host: Host,
         on_progress: Callable[[Progress], None],
         began: float,
@@ -282,16 +154,16 @@ class _Running:
         request, prepared = self._request, self._prepared
         self._stack.enter_context(self._signals_caught())
         self._stack.enter_context(kept_alive(self._claims))
-        scheduler = _open_scheduler(request, self._host)
+        scheduler = open_scheduler(request, self._host)
         self._check_sinks()
-        tasks = _task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
+        tasks = task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
         self._base(layout.output_base(prepared.source, request.output_dir))
         folder = self._make_folder()
         samplers = open_samplers(self._host)
         self._stack.callback(close_samplers, samplers)
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
         with _removed_on_error(folder):
-            plan = _make_plan(prepared, folder, tasks, len(devices), self._interruptible)
+            plan = make_plan(prepared, folder, tasks, len(devices), self._interruptible)
             write_plan(folder, plan)
         log = None if request.telemetry_log is None else request.telemetry_log.expanduser().absolute()
         if not plan.chunks and (log is None or summary_path(log).exists()):

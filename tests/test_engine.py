@@ -13,7 +13,7 @@ import faulty_lab
 import pytest
 import runs
 
-from badc_core import RunnerSpec, SchedulerSpec, engine, hookimpl
+from badc_core import RunnerSpec, SchedulerSpec, engine, hookimpl, preparing
 from badc_core.errors import ExitCode, ManifestError, MixedResultsError, PluginError, RunnerError, UsageError
 from badc_core.host import Host
 from badc_core.model import Chunk
@@ -72,7 +72,7 @@ def test_runs_of_one_second_have_logs_of_their_own(
     go: Callable[..., RunSummary], isolated: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ids = iter(["20260101T000000Z-1", "20260101T000000Z-2"])
-    monkeypatch.setattr(engine, "_new_run_id", lambda: next(ids))
+    monkeypatch.setattr("badc_core.preparing._new_run_id", lambda: next(ids))
     logs = [go(output_dir=isolated / name).telemetry_log for name in ("a", "b")]
     assert [log.name for log in logs] == ["m_20260101T000000Z.jsonl", "m_20260101T000000Z_2.jsonl"]
     assert len(set(map(Path.read_bytes, logs))) == 2
@@ -113,7 +113,7 @@ def test_a_log_that_was_asked_for_is_told_of_what_was_done_before(go: Callable[.
 
 
 def test_run_ids_sort_by_time():
-    made = [engine._new_run_id() for _ in range(50)]
+    made = [preparing._new_run_id() for _ in range(50)]
     assert made == sorted(made)
     assert len(set(made)) == 50
 

@@ -1,0 +1,202 @@
+"""What is known before a run begins: its runner, options and model, what is left to do, and the plan of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from badc_core import __version__
+from badc_core.config import fill, result_options
+from badc_core.errors import BadcError, PluginError
+from badc_core.host import Host, load_object
+from badc_core.plan import Plan, ShardSize, fingerprint, sha256_of, write_chunks
+from badc_core.planning import TaskSource, first_source
+from badc_core.protocols import RunnerIdentity, Scheduler
+from badc_core.recordings import rules_from
+from badc_core.runs import RunRequest
+from badc_core.serde import unstructure
+from badc_core.specs import RunnerSpec, SchedulerSpec
+from badc_core.summary import read_done
+
+__all__ = ["Prepared", "make_plan", "open_scheduler", "prepare", "task_source"]
+
+_SHARDS_PER_WORKER = 8
+
+
+@frozen
+class Prepared:
+    """All that is known before planning.
+
+    Parameters
+    ----------
+    request
+        What the user asked for.
+    spec, options, identity
+        Of the runner.
+    fingerprint
+        Of the work; see :mod:`badc_core.plan`.
+    run_id
+        Of this run.
+    source
+        The source of the manifest's first chunk.
+    versions
+        Of the programs that take part.
+    """
+
+    request: RunRequest
+    spec: RunnerSpec
+    options: Any
+    identity: RunnerIdentity
+    fingerprint: str
+    run_id: str
+    source: Path
+    versions: Mapping[str, str]
+
+
+def prepare(request: RunRequest, host: Host) -> Prepared:
+    """Find the runner, read its options, and ask which model it is; load nothing.
+
+    Raises
+    ------
+    BadcError
+        There is no such runner, its options do not fit, it cannot say which model it is, or there is no manifest.
+    """
+    provided = host.find_provided(RunnerSpec, request.runner)
+    spec = provided.spec
+    assert isinstance(spec, RunnerSpec)
+    cls = None if spec.options is None else load_object(spec.options)
+    options = fill(cls, request.options, f"runner {spec.name!r}")
+    if spec.identify is None:
+        identity = RunnerIdentity(spec.name)
+    else:
+        identity = _asked(lambda: load_object(spec.identify or "")(options), f"runner {spec.name!r}")
+    return Prepared(
+        request=request,
+        spec=spec,
+        options=options,
+        identity=identity,
+        fingerprint=fingerprint(spec, identity, result_options(options)),
+        run_id=_new_run_id(),
+        source=first_source(request.manifest),
+        versions={
+            "badc-core": __version__,
+            "python": platform.python_version(),
+            provided.provider.distribution: provided.provider.version,
+        },
+    )
+
+
+def _new_run_id() -> str:
+    """Return a UTC stamp with microseconds and a random tail: runs that begin within a second sort by time, too."""
+    now = dt.datetime.now(dt.UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now:%f}{secrets.token_hex(2)}"
+
+
+def _asked(ask: Callable[[], Any], whom: str) -> Any:
+    """Return what a plugin answers; whatever it raises becomes an error that names it."""
+    try:
+        return ask()
+    except BadcError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"The {whom} cannot be used: {type(error).__name__}: {error}.",
+            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
+        ) from error
+
+
+def task_source(prepared: Prepared, **callbacks: Any) -> TaskSource:
+    """Return the chunks that are left to do; they are looked up as they are taken.
+
+    Parameters
+    ----------
+    prepared
+        What is known.
+    **callbacks
+        For :class:`~badc_core.planning.TaskSource`.
+    """
+    request = prepared.request
+    called_done = frozenset(read_done(request.resume_summary)) if request.resume_summary else frozenset()
+    return TaskSource(
+        path=request.manifest,
+        output_dir=request.output_dir,
+        fingerprint=prepared.fingerprint,
+        runner=request.runner,
+        rules=rules_from(request.settings),
+        called_done=called_done,
+        replace=request.replace,
+        resume=request.resume,
+        **callbacks,
+    )
+
+
+def make_plan(
+    prepared: Prepared,
+    folder: Path,
+    tasks: TaskSource,
+    workers: int,
+    interruptible: Callable[[Iterator[Any]], Iterator[Any]] = iter,
+) -> Plan:
+    """Write chunks and shards into the run folder, and return the plan.
+
+    Parameters
+    ----------
+    prepared
+        What is known.
+    folder
+        The run folder.
+    tasks
+        What is left to do; taken one by one.
+    workers
+        How many will share it.
+    interruptible
+        Passes tasks on, and may raise instead.
+    """
+    request, spec = prepared.request, prepared.spec
+    size = ShardSize(at_least=workers * _SHARDS_PER_WORKER)
+    chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
+    return Plan(
+        run_id=prepared.run_id,
+        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+        manifest=request.manifest.absolute(),
+        manifest_sha256=sha256_of(request.manifest),
+        runner=spec.name,
+        options={} if prepared.options is None else unstructure(prepared.options),
+        identity=prepared.identity,
+        fingerprint=prepared.fingerprint,
+        open=spec.open,
+        isolation=spec.isolation,
+        options_class=spec.options,
+        bases=tuple(tasks.bases),
+        layout=request.layout,
+        max_retries=request.max_retries,
+        timeout_s=request.timeout_s,
+        fail_fast=request.fail_fast,
+        total=tasks.counted.total,
+        done=tasks.counted.done,
+        chunks=chunks,
+        audio_ms=audio_ms,
+        shards=shards,
+        versions=prepared.versions,
+    )
+
+
+def open_scheduler(request: RunRequest, host: Host) -> Scheduler:
+    """Return the scheduler that the user asked for.
+
+    Raises
+    ------
+    BadcError
+        There is none of this name, its options do not fit, or it cannot be opened.
+    """
+    spec = host.find(SchedulerSpec, request.scheduler)
+    cls = None if spec.options is None else load_object(spec.options)
+    options = fill(cls, request.scheduler_options, f"scheduler {spec.name!r}")
+    scheduler: Scheduler = _asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
+    return scheduler
