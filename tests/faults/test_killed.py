@@ -61,7 +61,8 @@ def _finished(output: Path, manifest: Path, log: Path, layout: str, runner: str)
 def _kill_until_done(folder: Path, layout: str, runner: str, cycles: int) -> None:
     """Kill a run so often at random moments, then let it end."""
     dice = random.Random(f"{layout} {cycles}")
-    manifest = runs.make_manifest(folder / "m.csv", 40, 2)
+    each = 35 * cycles  # of two recordings: two workers, at 15 ms a chunk, need longer than all the time they are given
+    manifest = runs.make_manifest(folder / "m.csv", each, 2)
     output, log = folder / "out", folder / "log.txt"
     killed = 0
     for cycle in range(cycles + 1):
@@ -77,9 +78,9 @@ def _kill_until_done(folder: Path, layout: str, runner: str, cycles: int) -> Non
         again = faulty_lab.read_log(log)[len(ran) :]
         assert {name for _, name in before}.isdisjoint(again), "a chunk ran again after its commit"
     assert process.returncode == 0, said
-    assert killed >= cycles - 1
+    assert killed == cycles
     found = [(entry["recording_id"], entry["chunk_id"]) for entry in runs.documents(output)]
-    assert len(found) == len(set(found)) == 80
+    assert len(found) == len(set(found)) == 2 * each
 
     whole = folder / "whole"
     undisturbed = _finished(whole, manifest, folder / "other.txt", layout, runner)
