@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ from badc_core.plan import Plan, Shard, Task, read_tasks
 from badc_core.protocols import InputSpec
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from badc_core.signals import SignalReader
 
 __all__ = ["Feed", "Job", "OpenShard"]
@@ -107,6 +108,8 @@ class Feed:
 
             self._reader = SignalReader(wanted, scratch)
             readers = max(1, min(_MOST_READERS, os.cpu_count() or 1))
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(readers, thread_name_prefix="badc-read")
         self._jobs = self._from_shards(folder, plan, shards)
         self._ahead: deque[Job] = deque()
