@@ -135,7 +135,8 @@ class TaskSource:
         """
         self._recordings = manifest.RecordingLookup(self.path)
         counted, states = self.counted, _States()
-        seen: dict[str | int, int] = {}
+        seen: set[str | int] = set()
+        twice: set[tuple[str, str]] = set()
         met: set[str] = set()
         scattered = False
         last: Recording | None = None
@@ -149,14 +150,13 @@ class TaskSource:
                 if not scattered:
                     scattered = row.recording_id in met
                     met.add(row.recording_id)
-                    seen = self._all_before(number) if scattered else {}
-            key, window = _name(row) if scattered else row.chunk_id, _window(row)
+                    seen = self._all_before(number) if scattered else set()
+            key = _name(row) if scattered else row.chunk_id
             if key in seen:
-                if seen[key] != window:
-                    raise self._ambiguous(row, number)
                 self._repeated(row)
+                twice.add((row.recording_id, row.chunk_id))
                 continue
-            seen[key] = window
+            seen.add(key)
             chunk = self._resolved(row)
             base = self._base(chunk)
             state = self._indexes[base].state(chunk) if self.resume else "missing"
@@ -164,6 +164,8 @@ class TaskSource:
                 yield Task(chunk, last, self.bases[base], *states.of(chunk.source_path)), base
             else:
                 self._marks[-1] = min(base + 1, 255)
+        if twice:
+            self._check_same(twice)
 
     def finished(self) -> Iterator[tuple[Chunk, Path | None]]:
         """Yield the chunks that :meth:`tasks` found done, each with its output folder, as far as that was kept.
@@ -178,9 +180,9 @@ class TaskSource:
             if mark:
                 yield row, self.bases[mark - 1] if mark < 255 else None
 
-    def _all_before(self, number: int) -> dict[str | int, int]:
+    def _all_before(self, number: int) -> set[str | int]:
         """Return the first rows' names: the rows of one recording do not stand together, so all must be remembered."""
-        return {_name(row): _window(row) for row in itertools.islice(manifest.read(self.path), number)}
+        return {_name(row) for row in itertools.islice(manifest.read(self.path), number)}
 
     def _resolved(self, row: Chunk) -> Chunk:
         # Rows of one source share the very Path object, which makes this a comparison for all but the first.
@@ -216,15 +218,20 @@ class TaskSource:
         self.counted.total -= 1
         _log.warning("the manifest names a chunk twice", recording_id=row.recording_id, chunk_id=row.chunk_id)
 
-    def _ambiguous(self, row: Chunk, number: int) -> ManifestError:
-        name = row.recording_id, row.chunk_id
-        rows = enumerate(manifest.read(self.path), 1)
-        first = next(at for at, other in rows if (other.recording_id, other.chunk_id) == name)
-        return ManifestError(
-            f"{self.path}: rows {first} and {number + 1} call different windows chunk {row.chunk_id!r} of recording "
-            f"{row.recording_id!r}.",
-            hint="Results go by these names, so one would be lost: give each its own chunk_id.",
-        )
+    def _check_same(self, names: set[tuple[str, str]]) -> None:
+        """Raise if rows of one name refer to different windows; reads the manifest once more, as few have such rows."""
+        first: dict[tuple[str, str], tuple[int, Chunk]] = {}
+        for number, row in enumerate(manifest.read(self.path), 1):
+            name = row.recording_id, row.chunk_id
+            if name not in names:
+                continue
+            before, other = first.setdefault(name, (number, row))
+            if _window(other) != _window(row):
+                raise ManifestError(
+                    f"{self.path}: rows {before} and {number} call different windows chunk {row.chunk_id!r} of "
+                    f"recording {row.recording_id!r}.",
+                    hint="Results go by these names, so one would be lost: give each its own chunk_id.",
+                )
 
     def _is_left(self, chunk: Chunk, base: int, state: State) -> bool:
         counted = self.counted
@@ -266,9 +273,9 @@ def _name(row: Chunk) -> int:
     return digest(f"{row.recording_id}\0{row.chunk_id}")
 
 
-def _window(row: Chunk) -> int:
-    """Return a number that tells what a row refers to; within this process only."""
-    return hash((row.source_path, row.start_ms, row.end_ms, row.offset_ms))
+def _window(row: Chunk) -> tuple[object, ...]:
+    """Return what a row refers to."""
+    return row.source_path, row.start_ms, row.end_ms, row.offset_ms
 
 
 def first_source(path: Path) -> Path:
