@@ -16,7 +16,7 @@ import attrs
 
 from badc_core.errors import UsageError
 
-__all__ = ["Settings", "describe", "fill", "load_settings", "option", "pairs", "result_options"]
+__all__ = ["Settings", "describe", "fill", "load_settings", "meant", "option", "pairs", "result_options"]
 
 T = TypeVar("T")
 
@@ -106,6 +106,13 @@ def fill(cls: type[T] | None, values: Mapping[str, Any], what: str) -> T | None:
         return cls(**made)
     except (ValueError, TypeError) as error:
         raise UsageError(f"The options of the {what} do not fit: {error}.") from error
+
+
+def meant(key: str, known: Iterable[str]) -> str:
+    """Return the hint for an unknown key: which one was probably meant, else all there are."""
+    names = list(known)
+    close = difflib.get_close_matches(key.replace("-", "_"), names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"It takes: {', '.join(names)}."
 
 
 def describe(cls: type[Any] | None) -> list[tuple[str, str, str]]:

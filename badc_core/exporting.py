@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from badc_core.config import Settings, fill
+from badc_core.choosing import options_of
+from badc_core.config import Settings
 from badc_core.errors import BadcError, PluginError, UsageError
 from badc_core.host import Host, load_object
 from badc_core.protocols import ExportBatch, Exporter
@@ -245,8 +246,7 @@ def open_exporters(wanted: Sequence[Export], settings: Settings | None = None) -
         for item in wanted:
             name = item.spec.name
             values = settings.table("exporter", name) if settings is not None else {}
-            cls = None if item.spec.options is None else load_object(item.spec.options)
-            options = fill(cls, values, f"exporter {name!r}")
+            options = options_of(item.spec, values, f"exporter {name!r}")
             with _naming(f"{name} to {item.target}"):
                 opened[f"{name} to {item.target}"] = load_object(item.spec.open)(item.target, options)
     except BaseException:

@@ -12,8 +12,8 @@ from typing import Any
 from attrs import frozen
 
 from badc_core import __version__
-from badc_core.config import fill, result_options
-from badc_core.errors import BadcError, PluginError
+from badc_core.choosing import asked, identity_of, options_of
+from badc_core.config import result_options
 from badc_core.host import Host, load_object
 from badc_core.plan import Plan, ShardSize, fingerprint, sha256_of, write_chunks
 from badc_core.planning import TaskSource, first_source
@@ -70,12 +70,8 @@ def prepare(request: RunRequest, host: Host) -> Prepared:
     provided = host.find_provided(RunnerSpec, request.runner)
     spec = provided.spec
     assert isinstance(spec, RunnerSpec)
-    cls = None if spec.options is None else load_object(spec.options)
-    options = fill(cls, request.options, f"runner {spec.name!r}")
-    if spec.identify is None:
-        identity = RunnerIdentity(spec.name)
-    else:
-        identity = _asked(lambda: load_object(spec.identify or "")(options), f"runner {spec.name!r}")
+    options = options_of(spec, request.options, f"runner {spec.name!r}")
+    identity = identity_of(spec, options)
     return Prepared(
         request=request,
         spec=spec,
@@ -96,19 +92,6 @@ def _new_run_id() -> str:
     """Return a UTC stamp with microseconds and a random tail: runs that begin within a second sort by time, too."""
     now = dt.datetime.now(dt.UTC)
     return f"{now:%Y%m%dT%H%M%SZ}-{now:%f}{secrets.token_hex(2)}"
-
-
-def _asked(ask: Callable[[], Any], whom: str) -> Any:
-    """Return what a plugin answers; whatever it raises becomes an error that names it."""
-    try:
-        return ask()
-    except BadcError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"The {whom} cannot be used: {type(error).__name__}: {error}.",
-            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
-        ) from error
 
 
 def task_source(prepared: Prepared, **callbacks: Any) -> TaskSource:
@@ -196,7 +179,6 @@ def open_scheduler(request: RunRequest, host: Host) -> Scheduler:
         There is none of this name, its options do not fit, or it cannot be opened.
     """
     spec = host.find(SchedulerSpec, request.scheduler)
-    cls = None if spec.options is None else load_object(spec.options)
-    options = fill(cls, request.scheduler_options, f"scheduler {spec.name!r}")
-    scheduler: Scheduler = _asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
+    options = options_of(spec, request.scheduler_options, f"scheduler {spec.name!r}")
+    scheduler: Scheduler = asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
     return scheduler

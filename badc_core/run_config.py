@@ -5,13 +5,12 @@ The keys are told in ``docs/reference/formats/run-config.md``.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from badc_core.config import Settings
+from badc_core.config import Settings, meant
 from badc_core.errors import UsageError
 
 __all__ = ["RUNNER_KEYS", "read_run_config"]
@@ -54,11 +53,7 @@ def read_run_config(settings: Settings) -> tuple[Path, dict[str, Any]]:
     table.pop("options", None)
     for key, value in table.items():
         if key not in RUNNER_KEYS:
-            close = difflib.get_close_matches(key, RUNNER_KEYS, n=1)
-            raise UsageError(
-                f"{settings.path}: [runner] has no key {key!r}.",
-                hint=f"Did you mean {close[0]!r}?" if close else f"It takes: {', '.join(RUNNER_KEYS)}.",
-            )
+            raise UsageError(f"{settings.path}: [runner] has no key {key!r}.", hint=meant(key, RUNNER_KEYS))
         kind = RUNNER_KEYS[key][1]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"{settings.path}: [runner] {key} = {value!r} is of the wrong type.")

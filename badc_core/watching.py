@@ -18,8 +18,9 @@ from typing import Any
 from attrs import field, frozen
 
 from badc_core import manifest
-from badc_core.config import Settings, fill
-from badc_core.errors import BadcError, HeldError, Interrupted, PluginError, RunnerError, StoreError
+from badc_core.choosing import asked, identity_of, options_of
+from badc_core.config import Settings
+from badc_core.errors import BadcError, HeldError, Interrupted, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object
 from badc_core.log import get_logger
 from badc_core.protocols import Source
@@ -136,8 +137,7 @@ class Watcher:
 
     def _open_source(self, host: Host) -> Source:
         spec = host.find(SourceSpec, self.source)
-        cls = None if spec.options is None else load_object(spec.options)
-        options = fill(cls, self.source_options, f"source {spec.name!r}")
+        options = options_of(spec, self.source_options, f"source {spec.name!r}")
         source: Source = load_object(spec.open)(self.target, options)
         return source
 
@@ -200,18 +200,9 @@ def check_runner(name: str, options: Mapping[str, Any], host: Host) -> None:
         It says that it cannot run here.
     """
     spec = host.find(RunnerSpec, name)
-    filled = fill(None if spec.options is None else load_object(spec.options), options, f"runner {name!r}")
-    try:
-        if spec.identify is not None:
-            load_object(spec.identify)(filled)
-        said = None if spec.check is None else load_object(spec.check)()
-    except BadcError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"The runner {name!r} cannot be used: {type(error).__name__}: {error}.",
-            hint="`badc doctor` says what it lacks; --debug shows where it failed.",
-        ) from error
+    identity_of(spec, options_of(spec, options, f"runner {name!r}"))
+    check = spec.check
+    said = None if check is None else asked(lambda: load_object(check)(), f"runner {name!r}")
     if said is None or said.ready:
         return
     problem = f"The runner {name!r} cannot run here: {said.detail or 'it does not say why'}."

@@ -259,7 +259,7 @@ def _checked(ctx: click.Context, file: Path, values: dict[str, Any]) -> dict[str
         try:
             checked[name] = parameters[name].type_cast_value(ctx, value)
         except click.BadParameter as error:
-            raise UsageError(f"{file}: {name.removeprefix('result_')} cannot be {value!r}: {error.message}") from error
+            raise UsageError(f"{file}: {flag_name(parameters[name])} cannot be {value!r}: {error.message}") from error
     return checked
 
 

@@ -54,10 +54,7 @@ def bind(ctx: click.Context, name: str, command: click.Command) -> None:
 def _check(ctx: click.Context, table: str, keys: Iterable[str], known: list[str]) -> None:
     for key in keys:
         if key not in known:
-            import difflib
+            from badc_core.config import meant
 
-            close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            raise UsageError(
-                f"{getattr(ctx.find_root().obj, 'path', None)}: [{table}] has no option {key!r}.",
-                hint=f"Did you mean {close[0]!r}?" if close else f"It takes: {', '.join(sorted(known))}.",
-            )
+            path = getattr(ctx.find_root().obj, "path", None)
+            raise UsageError(f"{path}: [{table}] has no option {key!r}.", hint=meant(key, sorted(known)))
