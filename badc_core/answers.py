@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from badc_core.errors import RunnerError
-from badc_core.model import Detection, Prediction, Signal
+from badc_core.model import ChunkResult, Detection, Prediction, Signal
 
-__all__ = ["CONFIDENCE_TOLERANCE", "END_TOLERANCE_MS", "check_answers", "json_problem"]
+__all__ = ["CONFIDENCE_TOLERANCE", "END_TOLERANCE_MS", "check_answers", "check_finished", "json_problem"]
 
 END_TOLERANCE_MS = 1
 """A time may lie this much past the chunk's end, because frames were rounded to milliseconds; it is moved back."""
@@ -76,6 +76,54 @@ def check_answers(
         except _Broken as broken:
             raise _error(runner, batch, index, str(broken)) from None
     return checked
+
+
+def check_finished(
+    results: Sequence[ChunkResult], found: Iterable[tuple[str, Detection]]
+) -> dict[str, list[Detection]]:
+    """Check what a finisher made of a recording's results, and sort it by chunk.
+
+    Parameters
+    ----------
+    results
+        What the :class:`~badc_core.protocols.Finisher` was given.
+    found
+        What it returned.
+
+    Returns
+    -------
+    dict
+        For every chunk, by id, the detections that begin in it, in order of their start. They are checked as
+        :func:`check_answers` does, but may end past their chunk.
+
+    Raises
+    ------
+    RunnerError
+        A rule is broken; the message names the chunk and the rule.
+    """
+    chunks = {result.chunk.chunk_id: result for result in results}
+    sorted_in: dict[str, list[Detection]] = {chunk_id: [] for chunk_id in chunks}
+    for pair in found:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise RunnerError(f"it gave {_kind(pair)}, not pairs of a chunk_id and a Detection", retry=False)
+        chunk_id, detection = pair
+        try:
+            result = chunks.get(chunk_id) if isinstance(chunk_id, str) else None
+            if result is None:
+                raise _Broken("lies in a chunk of which there is no result")
+            if result.failed:
+                raise _Broken("lies in a chunk that failed")
+            checked = _detection(detection, None, None)
+            length = result.chunk.duration_ms
+            if length is not None and checked.start_ms is not None and checked.start_ms > length:
+                raise _Broken(f"begins at {checked.start_ms} ms, past the end of the chunk ({length} ms)")
+        except _Broken as broken:
+            where = f"in chunk {_short(chunk_id)} a detection{_named(detection)}"
+            raise RunnerError(f"{where} {broken}", retry=False) from None
+        sorted_in[chunk_id].append(checked)
+    for detections in sorted_in.values():
+        detections.sort(key=_start)
+    return sorted_in
 
 
 def json_problem(value: object, depth: int = 0) -> str | None:

@@ -289,6 +289,8 @@ class ChunkResult:
         How much of the chunk could not be read.
     extra
         Further JSON keys, from :class:`Prediction`.
+    finisher
+        ``PLUGIN:RUNNER``, whose finisher makes final detections of all results of the recording; ``None``: these are.
     """
 
     chunk: Chunk
@@ -303,6 +305,7 @@ class ChunkResult:
     error: str | None = None
     missing_ms: int = 0
     extra: Mapping[str, Any] = _EMPTY
+    finisher: str | None = None
 
     @property
     def failed(self) -> bool:

@@ -81,6 +81,8 @@ class Plan:
         How many shards they were put into.
     versions
         Of BADC, Python and the runner's distribution, to explain a run.
+    finisher
+        ``PLUGIN:RUNNER`` when the runner's spec has a finisher, else ``None``; see :attr:`ChunkResult.finisher`.
     schema
         Version of this file's form.
     """
@@ -107,6 +109,7 @@ class Plan:
     audio_ms: int = 0
     shards: int = 0
     versions: Mapping[str, str] = field(factory=dict)
+    finisher: str | None = None
     schema: int = SCHEMA_VERSION
 
 

@@ -47,6 +47,8 @@ class Prepared:
         The source of the manifest's first chunk.
     versions
         Of the programs that take part.
+    finisher
+        Names what finishes the runner's results, when something does; see :mod:`badc_core.finishing`.
     """
 
     request: RunRequest
@@ -57,6 +59,7 @@ class Prepared:
     run_id: str
     source: Path
     versions: Mapping[str, str]
+    finisher: str | None
 
 
 def prepare(request: RunRequest, host: Host) -> Prepared:
@@ -85,6 +88,7 @@ def prepare(request: RunRequest, host: Host) -> Prepared:
             "python": platform.python_version(),
             provided.provider.distribution: provided.provider.version,
         },
+        finisher=f"{provided.provider.distribution}:{spec.name}" if spec.finish else None,
     )
 
 
@@ -167,6 +171,7 @@ def make_plan(
         audio_ms=audio_ms,
         shards=shards,
         versions=prepared.versions,
+        finisher=prepared.finisher,
     )
 
 

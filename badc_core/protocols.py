@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from badc_core.model import Detection, Device, Event, Measurement, Prediction, Signal, StartTime
+from badc_core.model import ChunkResult, Detection, Device, Event, Measurement, Prediction, Signal, StartTime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ExportBatch",
     "Exporter",
+    "Finisher",
     "InputSpec",
     "Readiness",
     "RecordingHints",
@@ -104,12 +105,15 @@ class RunnerInfo:
         All labels it can give; ``None`` when open-ended. A label outside it is refused.
     name
         What results call it; ``None``: its name in ``--runner``.
+    needs_finish
+        ``False``: opened with these options its answers are final, although its spec has a finisher.
     """
 
     identity: RunnerIdentity
     input: InputSpec = field(factory=InputSpec)
     labels: frozenset[str] | None = None
     name: str | None = None
+    needs_finish: bool = True
 
 
 @frozen
@@ -154,6 +158,31 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Give everything back. Idempotent, always called."""
+
+
+class Finisher(Protocol):
+    """Turns what was found in the chunks of one recording into its detections: what ``RunnerSpec.finish`` leads to.
+
+    A pure function: it reads no file and no clock, imports no model library, and the same results give the same
+    detections. So compiling results again, elsewhere, gives the same table.
+    """
+
+    def __call__(self, results: Sequence[ChunkResult], /) -> Iterable[tuple[str, Detection]]:
+        """Return the recording's detections, each with the ``chunk_id`` of the chunk in which it begins.
+
+        Parameters
+        ----------
+        results
+            Of one recording, one run's output folder and one fingerprint, by start of the chunk: at least one, as far
+            as there are any. Those that failed are among them, with their status; chunks that were never analysed are
+            not. `attempts`, `runtime_s` and `error` are not told, since they differ from one run to the next, and of
+            `chunk` and `recording` what a result says. `extra` holds what the runner put there.
+
+        Returns
+        -------
+        iterable
+            In any order. `start_ms` lies within the chunk, `end_ms` may lie past its end. A chunk that failed has none.
+        """
 
 
 @frozen

@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "Problem",
     "StoredResult",
+    "detection_entry",
     "digest",
     "document",
     "dump_json",
@@ -60,7 +61,8 @@ def recording_facts(recording: Recording) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _detection(found: Detection) -> dict[str, Any]:
+def detection_entry(found: Detection) -> dict[str, Any]:
+    """Return the JSON object of one detection."""
     entry: dict[str, Any] = {
         **found.extra,
         "timestamp_ms": found.start_ms,
@@ -96,7 +98,7 @@ def document(result: ChunkResult, run_id: str, facts: Mapping[str, Any] | None =
         "recording_id": chunk.recording_id,
         "source_path": str(chunk.source_path),
         "status": result.status,
-        "detections": [_detection(found) for found in result.detections],
+        "detections": [detection_entry(found) for found in result.detections],
         "chunk": {
             "start_ms": chunk.start_ms,
             "end_ms": chunk.end_ms,
@@ -117,6 +119,8 @@ def document(result: ChunkResult, run_id: str, facts: Mapping[str, Any] | None =
         entry["error"] = result.error
     if result.missing_ms:
         entry["missing_ms"] = result.missing_ms
+    if result.finisher is not None:
+        entry["finisher"] = result.finisher
     entry["recording"] = recording_facts(result.recording) if facts is None else facts
     entry["fingerprint"] = result.fingerprint
     return entry
@@ -201,12 +205,15 @@ class Problem:
         What is wrong, in a few words.
     torn
         It is the last line of a segment, which a killed run left unfinished: nothing was lost that counted.
+    kept
+        Nothing was left out for it: results stand as they are, where they should have become something else.
     """
 
     path: Path
     line: int | None
     reason: str
     torn: bool = False
+    kept: bool = False
 
     def __str__(self) -> str:
         place = f"{self.path}" if self.line is None else f"{self.path}, line {self.line}"

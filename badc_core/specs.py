@@ -61,6 +61,10 @@ class RunnerSpec(Spec):
     isolation
         ``thread``: instances can work side by side in one process. ``process``: it must own its process (CUDA, a
         fragile or printing library); it then gets a child, whose interpreter an option named ``python`` chooses.
+    finish
+        Import string of a :class:`~badc_core.protocols.Finisher`, for models whose detections depend on more of a
+        recording than its chunks: called when results are compiled, with all results of one recording. ``None``: what
+        is found in a chunk is final.
     results_version
         Raised by the author when the same model gives other results than before; part of the fingerprint.
     notice
@@ -74,6 +78,7 @@ class RunnerSpec(Spec):
     isolation: Literal["thread", "process"] = "thread"
     results_version: str = "1"
     notice: str = ""
+    finish: str | None = None
 
 
 @frozen

@@ -156,6 +156,7 @@ class _Worker:
         self._identity = runner.info.identity
         self._labels = runner.info.labels
         self._name = runner.info.name or run.plan.runner
+        self._finisher = run.plan.finisher if runner.info.needs_finish else None
         self.predicting_s = 0.0
 
     def loop(self) -> None:
@@ -239,6 +240,7 @@ class _Worker:
                 runtime_s,
                 missing_ms=missing_ms,
                 extra=answer.extra,
+                finisher=self._finisher,
             )
             settled.append(_Settled(job, result, self._event(job, "success", now, runtime_s, details, final=True)))
             self._feed.release(job)  # samples need not wait for the disk
@@ -275,6 +277,7 @@ class _Worker:
             job.attempt,
             runtime_s,
             error=message,
+            finisher=self._finisher,
         )
         self._feed.release(job)
         self._committer.put(

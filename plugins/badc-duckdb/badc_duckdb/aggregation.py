@@ -13,6 +13,7 @@ import attrs
 
 from badc_core import results
 from badc_core.exporting import abort, export
+from badc_core.finishing import Finishing
 from badc_core.manifest import read, read_recordings
 from badc_core.protocols import Exporter
 from badc_core.results import Problem, StoredResult
@@ -49,6 +50,8 @@ class Summary:
         Files, or lines of segments, or values that could not be used.
     torn
         Last lines of segments that a killed run left unfinished; their chunks ran again, or will.
+    unfinished
+        Recordings whose detections are those of their chunks, because their runner's finisher is missing or failed.
     """
 
     rows: int = 0
@@ -62,6 +65,7 @@ class Summary:
     pending: int = 0
     unreadable: int = 0
     torn: int = 0
+    unfinished: int = 0
 
 
 class Problems:
@@ -83,7 +87,8 @@ class Problems:
         if problem.torn:
             self.torn += 1  # what kill -9 leaves behind; nothing was lost
             return
-        self.unreadable += 1
+        if not problem.kept:
+            self.unreadable += 1
         self._tell(problem)
 
 
@@ -125,8 +130,9 @@ def aggregate(
         with Scratch(beside) as scratch:
             if manifest is not None:
                 scratch.add_manifest(read(manifest), read_recordings(manifest).values())
-            collect(results.scan(folder, problems), scratch, problems, on_results)
-            summary = Summary(**scratch.counts(), unreadable=problems.unreadable, torn=problems.torn)
+            unfinished = collect(results.scan(folder, problems), scratch, problems, on_results)
+            counts = scratch.counts()
+            summary = Summary(**counts, unreadable=problems.unreadable, torn=problems.torn, unfinished=unfinished)
             if summary.chunks:
                 export(scratch.table(), exporters, attrs.asdict(summary))
     finally:
@@ -139,11 +145,12 @@ def collect(
     scratch: Scratch,
     on_problem: Callable[[Problem], None],
     on_results: Callable[[int], None] = lambda count: None,
-) -> None:
-    """Put results into a scratch as rows."""
+) -> int:
+    """Put results into a scratch as rows, finished where they need it; return how many recordings could not be."""
+    finishing = Finishing(on_problem, scratch.folder, scratch.listed_chunks)
     builder = RowBuilder(on_problem, scratch.source_name)
     count = 0
-    for count, stored in enumerate(found, 1):
+    for count, stored in enumerate(finishing(found), 1):
         builder.add(stored)
         if len(builder) >= _ROWS_AT_ONCE:
             scratch.add(builder.take())
@@ -152,3 +159,4 @@ def collect(
         scratch.add(builder.take())
     scratch.complete()
     on_results(count)
+    return finishing.unfinished

@@ -58,7 +58,8 @@ def aggregate(
     """Compile all results below DETECTIONS_DIR into one table, a row per detection.
 
     A chunk in which nothing was heard has one row with the label "none". The same results give the same bytes.
-    Exit status 3: some files could not be read; they are named, and the rest is in the table.
+    Exit status 3: some files could not be read, or some recordings not finished; they are named, and the rest is in the
+    table.
     """
     from badc_core.exporting import Export, open_exporters, parse_export
     from badc_core.host import default_host
@@ -82,7 +83,7 @@ def aggregate(
         click.echo(json.dumps(_as_json(found, wanted, problems.kept), indent=2))
     else:
         _tell(found, wanted, detections_dir, manifest)
-    return int(ExitCode.SOME_FAILED if found.unreadable else ExitCode.OK)
+    return int(ExitCode.SOME_FAILED if found.unreadable or found.unfinished else ExitCode.OK)
 
 
 class _Listed:
@@ -94,7 +95,8 @@ class _Listed:
     def __call__(self, problem: Problem) -> None:
         if len(self.kept) < _PROBLEMS_SHOWN:
             self.kept.append(problem)
-            click.secho(f"Left out: {_plain(str(problem))}", fg="yellow", err=True)
+            what = "Not finished" if problem.kept else "Left out"
+            click.secho(f"{what}: {_plain(str(problem))}", fg="yellow", err=True)
 
 
 def _plain(text: str) -> str:
@@ -117,6 +119,9 @@ def _tell(found: Summary, wanted: Sequence[Export], folder: Path, manifest: Path
     if found.pending:
         have = "has" if found.pending == 1 else "have"
         text = f"{found.pending:,} of {counted(found.listed, 'chunk')} of {manifest} {have} no result yet."
+        click.secho(text, fg="yellow", err=True)
+    if found.unfinished:
+        text = f"{counted(found.unfinished, 'recording')} not finished: detections are those of the chunks."
         click.secho(text, fg="yellow", err=True)
     if not found.chunks:
         click.secho(f"No results found in {folder}; nothing was written.", fg="yellow")

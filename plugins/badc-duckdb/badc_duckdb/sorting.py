@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from badc_core import atomic, layout
 from badc_core.errors import StoreError
 from badc_core.exporting import COLUMNS
+from badc_core.finishing import CONTINUED
 from badc_core.model import Chunk, Recording
 from badc_duckdb.columns import IS_DETECTION, ArrowBatch, first_line, schema
 from badc_duckdb.rows import RAW_SCHEMA
@@ -83,7 +84,7 @@ SELECT count(*) FILTER (NOT unlisted),
        count(*) FILTER (NOT unlisted AND {IS_DETECTION}),
        count(DISTINCT recording_id) FILTER (NOT unlisted),
        count(*) FILTER (NOT unlisted AND leads),
-       count(*) FILTER (NOT unlisted AND leads AND status <> 'failed' AND NOT {IS_DETECTION}),
+       count(*) FILTER (NOT unlisted AND leads AND status NOT IN ('failed', '{CONTINUED}') AND NOT {IS_DETECTION}),
        count(*) FILTER (NOT unlisted AND leads AND status = 'failed'),
        count(*) FILTER (unlisted AND leads)
 FROM filled
@@ -181,6 +182,18 @@ class Scratch:
             for statement in ("DROP VIEW filled", "DROP TABLE raw", "DROP TABLE manifest"):
                 self._connection.execute(statement).fetchall()
             self._connection.execute("CREATE TEMP VIEW filled AS FROM joined").fetchall()
+
+    @property
+    def folder(self) -> Path:
+        """Where to put what does not fit in memory."""
+        return self._spill.parent
+
+    def listed_chunks(self, recording_id: str) -> frozenset[str] | None:
+        """Return the chunks that the manifest names of a recording; ``None`` where it does not name the recording."""
+        if not self._joined:
+            return None
+        query = "SELECT chunk_id FROM manifest WHERE recording_id = $1"
+        return frozenset(row[0] for row in self._connection.execute(query, [recording_id]).fetchall()) or None
 
     def source_name(self, recording_id: str | None, chunk_id: str) -> str | None:
         """Return the name of the source file that the manifest gives for a chunk."""
