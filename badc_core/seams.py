@@ -26,11 +26,11 @@ RUNS_ON_MS = "runs_on_ms"
 def own_part(chunk: Chunk) -> tuple[int, int | None]:
     """Return where, in the file, begins what belongs to this chunk and no other: from and until, in milliseconds.
 
-    What chunks share (``overlap_ms``) belongs to the earlier one. The end is ``None`` when the manifest does not tell
-    it: then the chunk is the whole file.
+    What chunks share (``overlap_ms``) belongs to the earlier one; the first of a recording has none before it, whatever
+    the manifest says. The end is ``None`` when the manifest does not tell it: then the chunk is the whole file.
     """
     first, length = chunk.offset_ms or 0, chunk.duration_ms
-    shared = min(chunk.overlap_ms or 0, length or 0)
+    shared = min(chunk.overlap_ms or 0, length or 0) if first else 0
     return first + shared, None if length is None else first + length
 
 
@@ -40,10 +40,12 @@ def join(results: Sequence[ChunkResult]) -> Iterable[tuple[str, Detection]]:
     A detection marked :data:`RUNS_ON_MS` gets its true end. One marked :data:`CONTINUES` is joined with the detection
     of the same label in the next chunk that begins where it ends, or before: that one goes, and the first has the later
     end, the higher confidence and the wider frequency bounds. Where the next chunk is missing or failed it ends at the
-    seam. The marks are taken off.
+    seam. Where chunks overlap, what begins before the end of the chunk before was told by that one, and goes. The marks
+    are taken off.
     """
     open_ends: dict[tuple[str, str | None], _Piece] = {}
     pieces: list[_Piece] = []
+    told_until = 0  # in the recording
     for result in results:
         still_open: dict[tuple[str, str | None], _Piece] = {}
         for found in result.detections:
@@ -52,11 +54,15 @@ def join(results: Sequence[ChunkResult]) -> Iterable[tuple[str, Detection]]:
             if before is not None and piece.begin is not None and before.begin <= piece.begin <= before.end:
                 before.take(piece)
                 piece = before
+            elif piece.begin is not None and piece.begin < told_until:
+                continue
             else:
                 pieces.append(piece)
             if found.extra.get(CONTINUES) and piece.begin is not None and piece.end is not None:
                 still_open[found.label, found.label_code] = piece
         open_ends = still_open
+        if not result.failed:
+            told_until = max(told_until, result.chunk.end_ms or 0)
     return [(piece.chunk.chunk_id, piece.whole()) for piece in pieces]
 
 

@@ -21,7 +21,7 @@ from badc_core.testing import RunnerContract, guard, oracle
 from badc_core.testing.base import Contract
 
 ZOO = Path(__file__).parent / "zoo"
-KINDS = ["runners", "sinks", "exporters", "readers", "schedulers"]
+KINDS = ["runners", "seams", "sinks", "exporters", "readers", "schedulers"]
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from badc_core.testing.oracle import Example
 from badc_core.testing.reader import ReaderContract
 from badc_core.testing.runner import RunnerContract
 from badc_core.testing.scheduler import SchedulerContract
+from badc_core.testing.seams import SeamContract
 from badc_core.testing.sink import SinkContract
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "ReaderContract",
     "RunnerContract",
     "SchedulerContract",
+    "SeamContract",
     "SinkContract",
 ]

@@ -65,7 +65,7 @@ HEAVY = MODEL_LIBRARIES | frozenset(
 )
 """Modules that no entry module may import: every ``badc`` command imports all entry modules."""
 
-_IMPORT_STRINGS = ("open", "load", "options", "identify", "check")
+_IMPORT_STRINGS = ("open", "load", "options", "identify", "check", "finish")
 
 _DISCOVER = """\
 import importlib, json, os, sys
