@@ -21,7 +21,9 @@ __all__ = ["Settings", "describe", "fill", "load_settings", "meant", "option", "
 T = TypeVar("T")
 
 
-def option(default: Any = attrs.NOTHING, *, help: str, affects_results: bool = True, **kwargs: Any) -> Any:
+def option(
+    default: Any = attrs.NOTHING, *, help: str, affects_results: bool = True, added_later: bool = False, **kwargs: Any
+) -> Any:
     """Declare one option of a plugin, for use in an attrs class.
 
     Parameters
@@ -33,10 +35,13 @@ def option(default: Any = attrs.NOTHING, *, help: str, affects_results: bool = T
     affects_results
         Whether another value can change a result. Those that cannot (thread counts, an interpreter) stay out of the
         fingerprint, so that resume goes on after they change.
+    added_later
+        For an option that an earlier version of the plugin did not have, and whose default changes nothing: with its
+        default it stays out of the fingerprint, so that results of the earlier version still stand.
     **kwargs
         For :func:`attrs.field`: ``validator``, ``converter``, ….
     """
-    metadata = {"help": help, "affects_results": affects_results}
+    metadata = {"help": help, "affects_results": affects_results, "added_later": added_later}
     return attrs.field(default=default, metadata=metadata, **kwargs)
 
 
@@ -138,7 +143,12 @@ def result_options(options: Any) -> dict[str, Any]:
     from badc_core.serde import unstructure
 
     plain: dict[str, Any] = unstructure(options)
-    keep = {f.name for f in attrs.fields(type(options)) if f.metadata.get("affects_results", True)}
+    keep = {
+        f.name
+        for f in attrs.fields(type(options))
+        if f.metadata.get("affects_results", True)
+        and not (f.metadata.get("added_later", False) and getattr(options, f.name) == f.default)
+    }
     return {key: value for key, value in plain.items() if key in keep}
 
 

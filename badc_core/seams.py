@@ -40,29 +40,29 @@ def join(results: Sequence[ChunkResult]) -> Iterable[tuple[str, Detection]]:
     A detection marked :data:`RUNS_ON_MS` gets its true end. One marked :data:`CONTINUES` is joined with the detection
     of the same label in the next chunk that begins where it ends, or before: that one goes, and the first has the later
     end, the higher confidence and the wider frequency bounds. Where the next chunk is missing or failed it ends at the
-    seam. Where chunks overlap, what begins before the end of the chunk before was told by that one, and goes. The marks
-    are taken off.
+    seam. A label that two neighbouring chunks both tell of, with the same beginning (a millisecond apart at most, which
+    rounding can cost), is one detection: the first. The marks are taken off.
     """
     open_ends: dict[tuple[str, str | None], _Piece] = {}
     pieces: list[_Piece] = []
-    told_until = 0  # in the recording
+    told: set[tuple[str, str | None, int | None]] = set()
     for result in results:
         still_open: dict[tuple[str, str | None], _Piece] = {}
+        told_here = set()
         for found in result.detections:
             piece = _Piece(result.chunk, found)
+            told_here.add((found.label, found.label_code, piece.begin))
             before = open_ends.get((found.label, found.label_code))
             if before is not None and piece.begin is not None and before.begin <= piece.begin <= before.end:
                 before.take(piece)
                 piece = before
-            elif piece.begin is not None and piece.begin < told_until:
+            elif any((found.label, found.label_code, begin) in told for begin in piece.around()):
                 continue
             else:
                 pieces.append(piece)
             if found.extra.get(CONTINUES) and piece.begin is not None and piece.end is not None:
                 still_open[found.label, found.label_code] = piece
-        open_ends = still_open
-        if not result.failed:
-            told_until = max(told_until, result.chunk.end_ms or 0)
+        open_ends, told = still_open, told_here
     return [(piece.chunk.chunk_id, piece.whole()) for piece in pieces]
 
 
@@ -76,6 +76,10 @@ class _Piece:
         runs_on = found.extra.get(RUNS_ON_MS, 0)
         self.begin: Any = None if at is None or found.start_ms is None else at + found.start_ms
         self.end: Any = None if at is None or found.end_ms is None else at + found.end_ms + runs_on
+
+    def around(self) -> Iterable[int]:
+        """Return where it begins, and the milliseconds beside that."""
+        return () if self.begin is None else range(self.begin - 1, self.begin + 2)
 
     def take(self, other: _Piece) -> None:
         """Become one with a later piece."""

@@ -24,5 +24,6 @@ def badc_runners() -> Iterable[RunnerSpec]:
         identify="badc_birdnet.weights:identify",
         check="badc_birdnet.weights:check",
         isolation="thread",  # LiteRT releases the GIL while it computes, and prints nothing to stdout
+        finish="badc_core.seams:join",  # with -o grid=recording, windows reach past the ends of chunks
         notice="BirdNET 2.4 weights: CC BY-NC-SA 4.0, non-commercial",
     )

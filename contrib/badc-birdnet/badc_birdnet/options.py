@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -43,6 +43,9 @@ class BirdnetOptions:
         As in BirdNET: 1 leaves scores as the model gives them, more lifts weak ones, less lowers them.
     overlap_s
         How many seconds of a window the next one hears again.
+    grid
+        Where windows begin: ``chunk``, with each chunk; ``recording``, on one grid for the whole recording, so that
+        detections do not depend on how it is cut.
     model
         Another ``.tflite`` file with BirdNET's input: 3 s of sound at 48 kHz.
     labels
@@ -59,6 +62,9 @@ class BirdnetOptions:
     )
     overlap_s: float = option(
         0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
+    )
+    grid: Literal["chunk", "recording"] = option(
+        "chunk", help="where windows begin: chunk or recording", added_later=True
     )
     model: Path | None = option(
         None, help="another .tflite file with BirdNET's input", affects_results=False, converter=_absolute

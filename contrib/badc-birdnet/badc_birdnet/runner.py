@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.quiet import without_greeting
 from badc_birdnet.weights import INSTALL_LITERT, find_weights, read_labels
-from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
+from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, grid_starts, scores, window_starts
 from badc_core.errors import RunnerError
 from badc_core.model import Detection, Signal
 from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
+from badc_core.seams import RUNS_ON_MS, own_part
+from badc_core.signals import frames_of, resampled_frames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +49,14 @@ def open_runner(options: BirdnetOptions | None, context: WorkerContext) -> Birdn
         )
     info = RunnerInfo(
         identity=weights.identity,
-        input=InputSpec(sample_rate_hz=SAMPLE_RATE_HZ, mono=True, max_batch=_CHUNKS_AT_ONCE),
+        input=InputSpec(
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            mono=True,
+            halo_ms=frames_to_ms(WINDOW_FRAMES) if options.grid == "recording" else 0,
+            max_batch=_CHUNKS_AT_ONCE,
+        ),
         labels=frozenset(common for _, common in names),
+        needs_finish=options.grid == "recording",
     )
     return BirdnetRunner(info, network, names, options)
 
@@ -142,11 +150,7 @@ class BirdnetRunner:
             The runner is closed, a signal has no samples, or the model gave something else than numbers.
         """
         found: list[list[Detection]] = [[] for _ in batch]
-        places = [
-            (index, start)
-            for index, signal in enumerate(batch)
-            for start in window_starts(_frames(signal), self._overlap_frames)
-        ]
+        places = [(index, start) for index, signal in enumerate(batch) for start in self._starts(signal)]
         for first in range(0, len(places), self._options.windows):
             some = places[first : first + self._options.windows]
             for (index, start), row in zip(some, self._scores(batch, some), strict=True):
@@ -156,6 +160,16 @@ class BirdnetRunner:
     def close(self) -> None:
         """Give the model back."""
         self._network = None
+
+    def _starts(self, signal: Signal) -> range:
+        """Return where in the samples the windows begin that this chunk answers for."""
+        frames = _frames(signal)
+        if self._options.grid == "chunk":
+            return window_starts(frames, self._overlap_frames)
+        begin, until = (None if ms is None else _place(ms, signal) for ms in own_part(signal.chunk))
+        zero = _zero(signal)
+        grid = grid_starts(begin or 0, zero + frames if until is None else until, zero + frames, self._overlap_frames)
+        return range(grid.start - zero, grid.stop - zero, grid.step)
 
     def _scores(self, batch: Sequence[Signal], places: Sequence[tuple[int, int]]) -> FloatArray:
         """Return the scores of some windows, shape ``(len(places), labels)``."""
@@ -175,19 +189,28 @@ class BirdnetRunner:
 
     def _detections(self, row: FloatArray, start: int, signal: Signal) -> Iterator[Detection]:
         """Yield what one window's scores say, best first."""
-        end_ms = frames_to_ms(min(start + WINDOW_FRAMES, _frames(signal)))
-        if signal.chunk.duration_ms is not None:
-            end_ms = min(end_ms, signal.chunk.duration_ms)  # resampling may round up by a frame
+        end = min(start + WINDOW_FRAMES, _frames(signal))
+        extra = {}
+        if self._options.grid == "chunk":
+            start_ms, end_ms = frames_to_ms(start), frames_to_ms(end)
+        else:
+            offset_ms, zero = signal.chunk.offset_ms or 0, _zero(signal)
+            start_ms, end_ms = (max(frames_to_ms(zero + frame) - offset_ms, 0) for frame in (start, end))
+        if signal.chunk.duration_ms is not None and end_ms > signal.chunk.duration_ms:
+            if self._options.grid == "recording":
+                extra = {RUNS_ON_MS: end_ms - signal.chunk.duration_ms}
+            end_ms = signal.chunk.duration_ms  # resampling may round up by a frame
         heard = (row >= self._options.min_confidence).nonzero()[0]
         for output in sorted(heard.tolist(), key=lambda output: (-row[output], output)):
             scientific, common = self._names[output]
             yield Detection(
-                start_ms=frames_to_ms(start),
+                start_ms=start_ms,
                 end_ms=end_ms,
                 label=common,
                 label_code=scientific,  # BirdNET has no short codes; this one is the same in every language
                 label_name=common,
                 confidence=round(float(row[output]), _DECIMALS),
+                extra=extra,
             )
 
 
@@ -211,6 +234,17 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _place(milliseconds: int, signal: Signal) -> int:
+    """Return a place in the file as a frame at 48 kHz, rounded as the core does."""
+    rate = signal.recording.sample_rate_hz or SAMPLE_RATE_HZ
+    return resampled_frames(frames_of(milliseconds, rate), rate, SAMPLE_RATE_HZ)
+
+
+def _zero(signal: Signal) -> int:
+    """Return which frame of the file, at 48 kHz, the first of the samples is."""
+    return _place(signal.chunk.offset_ms or 0, signal) - signal.halo_before
 
 
 def _frames(signal: Signal) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, scores, window_starts
+from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, grid_starts, scores, window_starts
 
 HALF = WINDOW_FRAMES // 2
 
@@ -59,3 +59,34 @@ def test_scores_are_a_clipped_sigmoid():
     assert scores(logits, 1.25)[1] == pytest.approx(1 / (1 + np.exp(0.75)))
     assert scores(logits, 0.5)[3] == pytest.approx(1 / (1 + np.exp(-1.5)))
     assert (scores(logits, 1.5)[:2] > plain[:2]).all()
+
+
+@given(
+    frames=st.integers(0, 40 * SAMPLE_RATE_HZ).flatmap(lambda n: st.sampled_from([n, n // HALF * HALF])),
+    overlap=st.sampled_from([0, 48_000, HALF, 100_000]),
+    cuts=st.lists(st.integers(1, 40 * SAMPLE_RATE_HZ), max_size=8),
+    rounding=st.integers(-1, 1),
+)
+def test_parts_have_the_windows_of_the_whole(frames, overlap, cuts, rounding):
+    """However a recording is cut, each window begins in one part, though its length may seem a frame off."""
+    step = WINDOW_FRAMES - overlap
+    off = [(frames - length + step // 2) % step - step // 2 for length in (HALF, WINDOW_FRAMES)]
+    assume(not any(0 < abs(distance) <= 3 for distance in off))  # nobody can tell; those of exactly 0 are common
+    seams = sorted({0, frames, *(cut for cut in cuts if cut < frames)})
+    known = [min(frames + rounding, seam + WINDOW_FRAMES) if seam < frames else frames + rounding for seam in seams]
+    found = [
+        start
+        for begin, until, total in zip(seams[:-1], seams[1:], known[1:], strict=True)
+        for start in grid_starts(begin, until, total, overlap)
+    ]
+    assert found == list(window_starts(frames, overlap))
+
+
+@pytest.mark.parametrize("rounding", [-1, 0, 1])
+@pytest.mark.parametrize(
+    ("seconds", "overlap_s"), [(31.5, 0), (30, 0), (30, 1.5), (6, 1.5), (1.5, 0), (3, 0), (4.5, 0)]
+)
+def test_round_lengths_do_not_hang_on_a_frame(seconds, overlap_s, rounding):
+    """Resampled in pieces, a recording may seem a frame longer or shorter."""
+    frames, overlap = round(seconds * SAMPLE_RATE_HZ), round(overlap_s * SAMPLE_RATE_HZ)
+    assert list(grid_starts(0, frames, frames + rounding, overlap)) == list(window_starts(frames, overlap))
