@@ -43,7 +43,7 @@ REPOSITORY = DOCS.parent
 HEADER = "<!-- Made from the code by `make reference`: change the code, not this page. -->\n\n"
 
 OPENS: Mapping[str, tuple[str, ...]] = {
-    "badc_runners": ("Runner", "RunnerInfo", "RunnerIdentity", "InputSpec", "WorkerContext", "Readiness"),
+    "badc_runners": ("Runner", "RunnerInfo", "RunnerIdentity", "InputSpec", "WorkerContext", "Finisher", "Readiness"),
     "badc_schedulers": ("Scheduler", "Run", "Submission", "ShardState", "WorkerReport"),
     "badc_telemetry_sinks": ("Sink", "SinkContext"),
     "badc_telemetry_samplers": ("Sampler",),

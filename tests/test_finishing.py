@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from runs import documents, make_manifest, start
 
 from badc_core import hookimpl, results
 from badc_core.finishing import CONTINUED, Finishing, finish, to_result
@@ -301,3 +302,59 @@ def test_own_part_shares_nothing():
     parts = [own_part(chunk) for chunk in cut]
     assert [begin for begin, _ in parts[1:]] == [end for _, end in parts[:-1]]
     assert own_part(Chunk("c", "r", path)) == (0, None)
+
+
+# ---------------------------------------------------------------------------------------- from a run to a table
+
+PLUGIN = """
+from badc_core import Detection, InputSpec, Prediction, RunnerIdentity, RunnerInfo, RunnerSpec, hookimpl, option
+import attrs
+
+@attrs.frozen
+class Options:
+    final: bool = option(False, help="needs no finisher")
+
+@hookimpl
+def badc_runners():
+    yield RunnerSpec("counter", "Counts", open="counting:Counter", options="counting:Options", isolation=ISOLATION,
+                     finish="counting:finish")
+
+class Counter:
+    def __init__(self, options, context):
+        self.info = RunnerInfo(RunnerIdentity("counter"), InputSpec(kind="nothing"), needs_finish=not options.final)
+    def predict(self, batch):
+        if batch[0].chunk.chunk_id == "REC0_3000_6000":
+            raise ValueError("lost")
+        return [Prediction([Detection(0, 1, "a chunk")], extra={"seconds": 3}) for signal in batch]
+    def close(self):
+        pass
+
+def finish(results):
+    heard = sum(result.extra.get("seconds", 0) for result in results)
+    return [(results[0].chunk.chunk_id, Detection(0, heard * 1000, f"{heard} s of {len(results)} chunks"))]
+"""
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("layout", ["files", "segments"])
+def test_what_a_worker_commits_is_finished(tmp_path, isolation, layout):
+    """Failed chunks name the finisher, too, so that it knows of them; in a child process all is the same."""
+    (tmp_path / "counting.py").write_text(PLUGIN.replace("ISOLATION", repr(isolation)))
+    make_manifest(tmp_path / "m.csv", 4)
+    here = {"BADC_PLUGINS": str(tmp_path / "counting.py")}
+    arguments = ["infer", "run", "m.csv", "--runner", "counter", "--layout", layout, "--max-retries", "0"]
+    for folder, more in (("results", []), ("final", ["-o", "final=true"])):
+        run = start(*arguments, "--output-dir", folder, *more, env=here, cwd=tmp_path)
+        assert "Traceback" not in run.communicate(timeout=60)[1]
+    entries = documents(tmp_path / "results")
+    assert {entry["finisher"] for entry in entries} == {"counting:counter"}
+    assert [entry["status"] for entry in entries].count("failed") == 1
+    assert not any("finisher" in entry for entry in documents(tmp_path / "final"))
+    table = start("infer", "aggregate", "results", "--output", "t.csv", env=here, cwd=tmp_path)
+    assert table.communicate(timeout=60)[1] == ""
+    assert table.returncode == 0
+    assert (tmp_path / "t.csv").read_text().count("9 s of 4 chunks") == 1
+    assert (tmp_path / "t.csv").read_text().count("12 s of 4 chunks") == 1
+    again = start("infer", "aggregate", "results", "--output", "t.csv", cwd=tmp_path)
+    assert "the plugin counting, which brings the runner" in again.communicate(timeout=60)[1]
+    assert again.returncode == 3
