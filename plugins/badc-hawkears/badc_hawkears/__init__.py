@@ -1,0 +1,26 @@
+"""HawkEars 2.3 for BADC: its models loaded once per worker, its answers those on the whole recording.
+
+Neither torch nor HawkEars is part of this package. They live in an environment of their own, whose interpreter the
+option ``python`` names; the runner works there, in a child process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from badc_core import RunnerSpec, hookimpl
+
+__version__ = "0.2.0"
+
+
+@hookimpl
+def badc_runners() -> Iterable[RunnerSpec]:
+    """Yield the runner ``hawkears``."""
+    yield RunnerSpec(
+        "hawkears",
+        "HawkEars 2.3, kept warm: birds of Canada and the northern United States",
+        open="badc_hawkears.runner:open_runner",
+        options="badc_hawkears.options:HawkEarsOptions",
+        identify="badc_hawkears.identity:identify",
+        isolation="process",  # it prints, sets global state, and owns a device
+    )

@@ -1,0 +1,105 @@
+"""Where a chunk lies in its recording, in samples and in frames. Pure functions of what the worker hands over."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from badc_core.model import Signal
+from badc_core.signals import frames_of, resampled_frames
+from badc_hawkears.engine.grid import Grid, counted_frames, touched_frames
+
+__all__ = ["Place", "place_of"]
+
+_TOLERANCE_MS = 10
+"""Context that is shorter than asked for by more than this ends where the recording ends."""
+
+
+@frozen
+class Place:
+    """A chunk in its recording.
+
+    Parameters
+    ----------
+    key
+        Which recording: the file that was read, and how long it is as far as this chunk can tell.
+    start_ms, end_ms
+        The chunk in the file.
+    first_sample
+        Which sample of the recording is the first of the array; the context before the chunk belongs to the array.
+    total_samples
+        Length of the recording, where the array reaches its end; ``None``: it goes on beyond all that matters.
+    touched
+        Frames that the chunk touches, half-open, on the recording's grid.
+    counted
+        Frames that this chunk answers for, half-open: each frame of a recording is counted by one chunk.
+    """
+
+    key: tuple[str, int | None]
+    start_ms: int
+    end_ms: int
+    first_sample: int
+    total_samples: int | None
+    touched: tuple[int, int]
+    counted: tuple[int, int]
+
+
+def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
+    """Find a chunk's place.
+
+    Parameters
+    ----------
+    signal
+        The chunk, its samples at the grid's rate.
+    grid
+        The main models' grid.
+    halo
+        The context that was asked for, in ms.
+
+    Returns
+    -------
+    Place
+        A chunk without an offset is a file of its own, hence a recording of its own: it has no context, and its frames
+        are counted from its first sample on.
+
+    Notes
+    -----
+    The reader begins where a sample of the resampled recording falls on one of the original. So the chunk's first
+    sample is exactly sample ``round(round(offset_ms * rate / 1000) * 28000 / rate)`` of the whole recording resampled.
+    """
+    assert signal.samples is not None
+    rate = grid.sample_rate_hz
+    chunk = signal.chunk
+    offset_ms = chunk.offset_ms or 0
+    begin = _sample_at(offset_ms, signal.recording.sample_rate_hz, rate)
+    first = begin - signal.halo_before
+    total = None
+    if chunk.offset_ms is None or signal.halo_after < frames_of(halo - _TOLERANCE_MS, rate):
+        total = first + len(signal.samples)
+    end_ms = _end_ms(signal, offset_ms, first, total, rate)
+    touched = touched_frames(offset_ms, end_ms)
+    begin_ms = offset_ms + (chunk.overlap_ms or 0) if offset_ms else offset_ms
+    counted = counted_frames(min(begin_ms, end_ms), end_ms)
+    if total is not None:
+        last = grid.frames(total)
+        touched, counted = _until(touched, last), _until(counted, last)
+    return Place((str(chunk.source_path), total), offset_ms, end_ms, first, total, touched, counted)
+
+
+def _sample_at(offset_ms: int, recorded_hz: int | None, rate: int) -> int:
+    if recorded_hz is None:  # exact for rates above 28 kHz, and for those with whole frames in a ms
+        return frames_of(offset_ms, rate)
+    return resampled_frames(frames_of(offset_ms, recorded_hz), recorded_hz, rate)
+
+
+def _end_ms(signal: Signal, offset_ms: int, first: int, total: int | None, rate: int) -> int:
+    """Return where the chunk ends: as the manifest says; a file of its own ends where its samples do."""
+    told = signal.chunk.duration_ms
+    if told is not None and signal.chunk.offset_ms is not None:
+        return offset_ms + told
+    assert signal.samples is not None
+    end = total if total is not None else first + len(signal.samples) - signal.halo_after
+    return -(-end * 1000 // rate)
+
+
+def _until(frames: tuple[int, int], last: int) -> tuple[int, int]:
+    return min(frames[0], last), min(frames[1], last)

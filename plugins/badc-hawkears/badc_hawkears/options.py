@@ -1,0 +1,72 @@
+"""What ``-o key=value`` can say to the runner ``hawkears``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from badc_core.config import option
+
+__all__ = ["HawkEarsOptions"]
+
+_LEAST_SCORE = 0.05
+"""Below it nearly every frame of every class would be kept."""
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Workers may run in another folder than the command."""
+    return None if path is None else path.expanduser().absolute()
+
+
+def _at_least(low: float, high: float = float("inf")) -> Any:
+    """Return a validator for ``low <= value <= high``, which lets ``None`` pass."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is not None and not low <= value <= high:
+            upper = "" if high == float("inf") else f" and at most {high:g}"
+            raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g}{upper}")
+
+    return validate
+
+
+@attrs.frozen
+class HawkEarsOptions:
+    """Options of the runner. ``None`` leaves a setting as HawkEars' own configuration has it.
+
+    Parameters
+    ----------
+    python
+        Interpreter of the environment that has HawkEars, badc-core and this plugin; ``None``: this one.
+    root
+        HawkEars' data folder, with ``yaml``, ``data/ckpt``, …; ``None``: ``HAWKEARS_DATA_DIR``, else its usual place.
+        Its path changes no result: what lies there is in the digest of the weights.
+    models
+        How many members of the ensemble.
+    low_band
+        Whether the models for drumming grouse are used.
+    min_score
+        Frames below it are no detection.
+    floor
+        Frames below it are not kept beside the detections; ``None``: all that can matter to a detection are kept.
+    batch
+        How many windows are computed at once; halved when the device's memory does not hold them.
+    threads
+        Threads of one worker; 0: as many as torch takes.
+    """
+
+    python: Path | None = option(
+        None, help="interpreter of HawkEars' environment", affects_results=False, converter=_absolute
+    )
+    root: Path | None = option(None, help="HawkEars' data folder", affects_results=False, converter=_absolute)
+    models: int | None = option(None, help="members of the ensemble: 1 to 6, 9 or 12", validator=_at_least(1, 12))
+    low_band: bool | None = option(None, help="whether to listen for drumming grouse, too")
+    min_score: float | None = option(
+        None, help="drop frames below this score, 0.05 to 1", validator=_at_least(_LEAST_SCORE, 1.0)
+    )
+    floor: float | None = option(
+        None, help="keep frame scores down to this one, 0.01 to 1", validator=_at_least(0.01, 1.0)
+    )
+    batch: int = option(16, help="windows computed at once", affects_results=False, validator=_at_least(1))
+    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_at_least(0))
