@@ -54,6 +54,8 @@ class HawkEarsOptions:
         How many windows are computed at once; halved when the device's memory does not hold them.
     threads
         Threads of one worker; 0: as many as torch takes.
+    trust
+        Whether a checkpoint may be loaded that is more than numbers and texts. Such a file can run any program.
     """
 
     python: Path | None = option(
@@ -70,3 +72,6 @@ class HawkEarsOptions:
     )
     batch: int = option(16, help="windows computed at once", affects_results=False, validator=_at_least(1))
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_at_least(0))
+    trust: bool = option(
+        False, help="load checkpoints that could run programs; only from people you trust", affects_results=False
+    )

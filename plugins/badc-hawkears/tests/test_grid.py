@@ -39,7 +39,9 @@ def whole_recording(grid: Grid, member: Member, total: int) -> list[tuple[float,
 
 
 @given(grids, ensembles, st.floats(0.05, 60.0), st.data())
-def test_windows_of_a_stretch_are_those_of_the_whole(grid: Grid, size: int, seconds: float, data: st.DataObject) -> None:
+def test_windows_of_a_stretch_are_those_of_the_whole(
+    grid: Grid, size: int, seconds: float, data: st.DataObject
+) -> None:
     """Whatever the stretch: the windows that touch it, no other, at the same place with the same columns."""
     total = max(1, int(seconds * grid.sample_rate_hz))
     last = grid.frames(total)

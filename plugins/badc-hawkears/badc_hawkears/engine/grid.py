@@ -199,7 +199,7 @@ class Grid:
         return found
 
     def _has_window(self, member: Member, place: int, total_samples: int | None) -> bool:
-        """Whether HawkEars asks for a window there: a second of sound must be left, except for the first of a member."""
+        """Whether HawkEars asks for a window there: except for a member's first, a second of sound must be left."""
         if total_samples is None or place <= member.offset:
             return True
         left = FRAMES_PER_S * total_samples - place * self.sample_rate_hz

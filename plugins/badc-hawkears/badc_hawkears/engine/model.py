@@ -1,0 +1,326 @@
+"""Loading HawkEars: its own configuration, its own loader, its own class tables; every part checked.
+
+This is the mode ``warm``: it uses seams of HawkEars 2.3.0 and BriteKit 1.8.4 that are not public, so it asks for these
+versions, and compares itself with HawkEars' own loop before it answers (see :mod:`badc_hawkears.engine.selfcheck`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from badc_core.errors import RunnerError
+from badc_core.protocols import RunnerIdentity
+from badc_hawkears.engine.checkpoints import Checkpoints, known_classes
+from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
+from badc_hawkears.identity import data_root, identity_of, installed_versions
+from badc_hawkears.options import HawkEarsOptions
+
+__all__ = ["Ensemble", "Networks", "Species", "load"]
+
+_KNOWN = ("2.3.0", "1.8.4")
+
+
+@frozen
+class Species:
+    """One class that HawkEars can name.
+
+    Parameters
+    ----------
+    trained_code
+        The code its models were trained with: the key in what is kept.
+    label
+        What HawkEars calls it in its output.
+    code, name
+        Its code and readable name in the taxonomy of today.
+    included
+        Whether HawkEars reports it.
+    """
+
+    trained_code: str
+    label: str
+    code: str
+    name: str
+    included: bool
+
+
+@frozen(eq=False)
+class Networks:
+    """The networks of one band.
+
+    Parameters
+    ----------
+    models
+        BriteKit's modules, in evaluation mode.
+    members
+        Where each one's windows lie.
+    grid
+        Their grid.
+    audio
+        BriteKit's maker of spectrograms.
+    power
+        Exponent of the normalised spectrograms.
+    device
+        As torch names it.
+    """
+
+    models: Sequence[Any]
+    members: Sequence[Member]
+    grid: Grid
+    audio: Any
+    power: float
+    device: str
+
+
+@frozen(eq=False)
+class Ensemble:
+    """HawkEars, loaded.
+
+    Parameters
+    ----------
+    main
+        The networks that hear everything.
+    low
+        Those for drumming grouse, at a low rate; ``None``: not used.
+    low_pairs
+        Class of the low band and class of the main band that it may lift.
+    species
+        The classes of the main networks, in the order of their outputs.
+    min_score
+        Frames below it are no detection.
+    floor
+        Frames below it can change no detection.
+    identity
+        Which model it is.
+    handlers
+        HawkEars' own heuristics, by name of their class; their tables are theirs.
+    predictor
+        HawkEars' own loop, for comparison.
+    offsets_s
+        First windows of the members, as that loop takes them.
+    """
+
+    main: Networks
+    low: Networks | None
+    low_pairs: Sequence[tuple[int, int]]
+    species: Sequence[Species]
+    min_score: float
+    floor: float
+    identity: RunnerIdentity
+    handlers: dict[str, Any]
+    predictor: Any
+    offsets_s: Sequence[float]
+
+    @property
+    def halo_ms(self) -> int:
+        """Context that a chunk needs on both sides."""
+        alone = all(member.offset == 0 for member in self.main.members)
+        return halo_ms((self.main.grid, alone), *([(self.low.grid, True)] if self.low else []))
+
+
+def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
+    """Load HawkEars as `options` say.
+
+    Parameters
+    ----------
+    options
+        The user's.
+    device_kind
+        ``cpu`` or ``gpu``: what the worker was given.
+
+    Raises
+    ------
+    RunnerError
+        A part is missing, damaged, of another version, or set up in a way that this mode does not know.
+    """
+    versions = installed_versions()
+    if versions != _KNOWN:
+        raise RunnerError(
+            f"This is HawkEars {versions[0]} with BriteKit {versions[1]}; the mode warm knows {' with '.join(_KNOWN)}.",
+            hint=f"Install them: pip install hawkears=={_KNOWN[0]} britekit=={_KNOWN[1]}",
+            retry=False,
+        )
+    os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
+    root = data_root(options)
+    identity = identity_of(root, versions)
+    checkpoints = Checkpoints(options.trust)
+    config = _configuration(root, options)
+    _check_device(device_kind)
+    paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
+    ours = paths[: config.infer.max_models]
+    checkpoints.check_classes(paths, known_classes(root))
+    with checkpoints.handed_out():
+        analyzer, predictor, handlers = _load_parts(config)
+    for path, model in zip(ours, predictor.models, strict=True):
+        checkpoints.check_tensors(path, model)
+    places = _members(config.infer.max_models, len(predictor.models))
+    main = _networks(predictor, predictor.audio, places)
+    low, pairs = _low_band(handlers, checkpoints)
+    species = _species(analyzer.class_mgr, predictor)
+    min_score = float(config.infer.min_score)
+    floor = _floor(min_score, handlers) if options.floor is None else min(options.floor, _floor(min_score, handlers))
+    offsets = [member.offset / FRAMES_PER_S for member in places]
+    return Ensemble(main, low, pairs, species, min_score, floor, identity, handlers, predictor, offsets)
+
+
+def _configuration(root: Path, options: HawkEarsOptions) -> Any:
+    """Return HawkEars' configuration as its own command would make it, with the options on top."""
+    from copy import deepcopy
+
+    from hawkears.core.config_loader import get_config
+
+    config = deepcopy(get_config(data_root=root))
+    config.infer.num_threads = 1
+    if options.models is not None:
+        config.infer.max_models = options.models
+    if options.low_band is not None:
+        config.hawkears.low_band_classifier = options.low_band
+    if options.min_score is not None:
+        config.infer.min_score = options.min_score
+    if config.infer.max_models is None:
+        config.infer.max_models = len(_checkpoint_paths(Path(config.misc.ckpt_folder)))
+    if not config.audio.use_spec_cache:
+        raise RunnerError(
+            "HawkEars' configuration switches audio.use_spec_cache off, which the mode warm does not know.",
+            hint="Set it to true in the data folder's yaml, as HawkEars comes.",
+            retry=False,
+        )
+    return config
+
+
+def _checkpoint_paths(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder in the order in which HawkEars takes them."""
+    paths = sorted(folder.glob("*.ckpt"), key=lambda path: path.name)
+    if not paths:
+        raise RunnerError(
+            f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
+            hint="Fetch them: hawkears init",
+            retry=False,
+        )
+    return paths
+
+
+def _check_device(kind: str) -> None:
+    import importlib.util
+
+    from britekit.core.util import get_device
+
+    device = get_device()
+    if kind == "gpu" and device == "cpu":
+        raise RunnerError(
+            "The worker was given a GPU, but torch in HawkEars' environment sees none.",
+            hint="Install a torch that is made for this GPU's driver, or run on the CPU: --cpu",
+            retry=False,
+        )
+    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+        raise RunnerError(
+            "OpenVINO is installed beside HawkEars, which then takes other networks than its checkpoints.",
+            hint="The mode warm needs an environment without openvino.",
+            retry=False,
+        )
+
+
+def _load_parts(config: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Have HawkEars load itself: its table of classes, its networks, its heuristics."""
+    from hawkears.core.analyzer import Analyzer, Predictor
+
+    try:
+        analyzer = Analyzer(config)
+        analyzer.occur_mgr = None  # where and when a recording was made is not asked here
+        predictor = Predictor(config.misc.ckpt_folder, cfg=config)
+        manager = analyzer._load_heuristics_manager(predictor.audio)
+    except RunnerError:
+        raise
+    except Exception as error:
+        raise RunnerError(f"HawkEars cannot load its models: {error}", retry=False) from error
+    handlers = {} if manager is None else {type(handler).__name__: handler for handler in manager.handlers}
+    return analyzer, predictor, handlers
+
+
+def _members(wanted: int, loaded: int) -> list[Member]:
+    """Return the members' places. HawkEars chooses them by the ensemble wanted, not by the one that was found."""
+    try:
+        places = members(wanted)
+    except ValueError as error:
+        raise RunnerError(f"HawkEars has no rule for {error}.", hint="Set -o models=…", retry=False) from error
+    return places[:loaded]
+
+
+def _networks(predictor: Any, audio: Any, places: Sequence[Member]) -> Networks:
+    config = predictor.cfg
+    if config.audio.decibels or config.train.sed_fps != FRAMES_PER_S:
+        raise RunnerError(
+            "HawkEars' networks want spectrograms in decibels, or do not answer four times a second.",
+            hint="The mode warm does not know such networks.",
+            retry=False,
+        )
+    for model in predictor.models:
+        model.cfg.infer.block_size = 0  # batches are ours
+    return Networks(
+        predictor.models, places, _grid(config.audio, audio), audio, config.infer.audio_power, predictor.device
+    )
+
+
+def _grid(settings: Any, audio: Any) -> Grid:
+    window = settings.spec_duration * FRAMES_PER_S
+    columns = settings.spec_width / window
+    if window != int(window) or columns != int(columns):
+        raise RunnerError(
+            f"A network hears {settings.spec_duration} s as {settings.spec_width} columns, which are no whole frames.",
+            retry=False,
+        )
+    return Grid(
+        int(settings.sampling_rate),
+        int(window),
+        int(columns),
+        int(settings.chunks_per_spec),
+        int(audio.linear_transform.hop_length),
+        int(audio.n_fft),
+    )
+
+
+def _low_band(handlers: dict[str, Any], checkpoints: Checkpoints) -> tuple[Networks | None, Sequence[tuple[int, int]]]:
+    handler = handlers.get("LowBandHeuristics")
+    if handler is None or not handler.enabled:
+        return None, ()
+    from britekit import Audio
+
+    predictor = handler.predictor
+    if handler.cfg.infer.overlap:
+        raise RunnerError(
+            "HawkEars' configuration lets the windows of the low band overlap, which the mode warm does not know.",
+            hint="Set infer.overlap to 0 in low_band.yaml, as HawkEars comes.",
+            retry=False,
+        )
+    paths = _checkpoint_paths(Path(handler.cfg.misc.ckpt_folder))
+    checkpoints.check_classes(paths, None)
+    for path, model in zip(paths, predictor.models, strict=False):
+        checkpoints.check_tensors(path, model)
+    # HawkEars lends the handler the main band's Audio and changes its settings back and forth; two are simpler.
+    audio = Audio(cfg=handler.cfg)
+    places = [Member(0, False)] * len(predictor.models)
+    return _networks(predictor, audio, places), tuple(handler.class_indexes)
+
+
+def _species(table: Any, predictor: Any) -> list[Species]:
+    names = predictor._get_names()
+    found = []
+    for index in range(len(predictor.class_names)):
+        info = table.class_info_by_index(index)
+        label = table.effective_label(names[index])
+        found.append(Species(info.model_code, label, info.code, info.name, bool(info.include)))
+    return found
+
+
+def _floor(min_score: float, handlers: dict[str, Any]) -> float:
+    """Return the score below which no frame can become, lift or silence a detection."""
+    floor = min_score
+    if (alike := handlers.get("SoundAlikeHeuristics")) is not None:
+        floor = min(floor, alike.min_score)
+    if (boost := handlers.get("BoostScoreHeuristics")) is not None:
+        floor = min(floor, max(boost.boost_above, min_score ** (1 / boost.exponent)))
+    return round(float(floor), 5)

@@ -1,0 +1,126 @@
+"""The runner: chunks in, frame scores and provisional detections out. Lives in HawkEars' own environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from badc_core.errors import RunnerError
+from badc_core.model import Detection, Prediction, Signal
+from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
+from badc_hawkears.engine.chunks import Scorer
+from badc_hawkears.engine.frames import KEY, encode, runs
+from badc_hawkears.engine.grid import FRAME_MS
+from badc_hawkears.engine.model import Ensemble, load
+from badc_hawkears.engine.place import Place, place_of
+from badc_hawkears.engine.selfcheck import check_against_hawkears
+from badc_hawkears.options import HawkEarsOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+
+__all__ = ["HawkEarsRunner", "open_runner"]
+
+_DECIMALS = 5
+
+
+def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> HawkEarsRunner:
+    """Load HawkEars, and make sure that it answers here as in its own loop.
+
+    Raises
+    ------
+    RunnerError
+        A part is missing, damaged or of another version; the hint is the next step.
+    """
+    options = options or HawkEarsOptions()
+    try:
+        import torch
+    except ImportError as error:
+        raise RunnerError(
+            f"HawkEars needs torch: {error}.",
+            hint="Name the interpreter of the environment that has HawkEars: -o python=PATH",
+            retry=False,
+        ) from error
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    ensemble = load(options, context.device.kind)
+    scorer = Scorer(ensemble, options.batch)
+    check_against_hawkears(ensemble, scorer)
+    return HawkEarsRunner(ensemble, scorer)
+
+
+class HawkEarsRunner:
+    """HawkEars, loaded.
+
+    Parameters
+    ----------
+    ensemble
+        Its models and tables.
+    scorer
+        What uses them.
+    """
+
+    def __init__(self, ensemble: Ensemble, scorer: Scorer) -> None:
+        self._ensemble: Ensemble | None = ensemble
+        self._scorer: Scorer | None = scorer
+        self.info = RunnerInfo(
+            identity=ensemble.identity,
+            input=InputSpec(sample_rate_hz=ensemble.main.grid.sample_rate_hz, mono=True, halo_ms=ensemble.halo_ms),
+            labels=frozenset(species.label for species in ensemble.species),
+        )
+
+    def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
+        """Return what was heard in each chunk.
+
+        The detections are those of this chunk's frames alone, and provisional: HawkEars looks at the whole recording
+        before it names anything. What it needs for that is kept under ``hawkears_frames``, see
+        :mod:`badc_hawkears.engine.frames`.
+
+        Raises
+        ------
+        RunnerError
+            The runner is closed, a signal has no samples, or the device's memory is too small.
+        """
+        return [self._one(signal) for signal in batch]
+
+    def close(self) -> None:
+        """Give the models back."""
+        self._ensemble = self._scorer = None
+
+    def _one(self, signal: Signal) -> Prediction:
+        import numpy as np
+
+        ensemble, scorer = self._ensemble, self._scorer
+        if ensemble is None or scorer is None:
+            raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
+        if signal.samples is None:
+            raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
+        place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
+        scores = scorer.score(signal.samples, place)
+        if scores is None:
+            scores = np.zeros((0, len(ensemble.species)), np.float32)
+        codes = [species.trained_code for species in ensemble.species]
+        kept = encode(scores, place.touched[0], place.counted, codes, ensemble.floor)
+        return Prediction(list(_detections(ensemble, scores, place)), extra={KEY: kept})
+
+
+def _detections(ensemble: Ensemble, scores: FloatArray, place: Place) -> Iterator[Detection]:
+    """Yield the runs of frames that reach the threshold, cut at the chunk's borders."""
+    high = scores >= ensemble.min_score
+    for number in high.any(axis=0).nonzero()[0].tolist():
+        species = ensemble.species[number]
+        if not species.included:
+            continue
+        for first, stop in runs(high[:, number]):
+            start_ms = max((place.touched[0] + first) * FRAME_MS, place.start_ms)
+            end_ms = min((place.touched[0] + stop) * FRAME_MS, place.end_ms)
+            yield Detection(
+                start_ms - place.start_ms,
+                end_ms - place.start_ms,
+                species.label,
+                label_code=species.code,
+                label_name=species.name,
+                confidence=round(float(scores[first:stop, number].max()), _DECIMALS),
+            )
