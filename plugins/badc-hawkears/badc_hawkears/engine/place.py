@@ -77,7 +77,7 @@ def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
         total = first + len(signal.samples)
     end_ms = _end_ms(signal, offset_ms, first, total, rate)
     touched = touched_frames(offset_ms, end_ms)
-    begin_ms = offset_ms + (chunk.overlap_ms or 0) if offset_ms else offset_ms
+    begin_ms = offset_ms + (chunk.overlap_ms or 0) if offset_ms else 0  # manifests give the first chunk an overlap, too
     counted = counted_frames(min(begin_ms, end_ms), end_ms)
     if total is not None:
         last = grid.frames(total)

@@ -1,0 +1,84 @@
+"""Make recordings, and write down what HawkEars' own loop says of them: run by HawkEars' interpreter.
+
+``python vendor.py ROOT FOLDER SETTINGS`` uses HawkEars as its command does: it loads the file itself, goes over the
+whole recording, and applies the low band; only what names labels out of frames comes after that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"
+
+import numpy as np
+import soundfile
+import soxr
+from hawkears.core import analyzer as vendor
+from hawkears.core.config_loader import get_config
+
+from badc_hawkears.testing.checkpoint import drumming, yellowthroat
+
+STARTS = {1: [0], 2: [0, 1.5], 3: [0, 1, 2], 4: [0, 1, 2, 0], 5: [0, 1, 2, 0, 1.5], 6: [0, 1, 2]}
+RECORDINGS = [  # rate in Hz, channels, seconds
+    (48_000, 1, 47.126),
+    (44_100, 2, 27.07),
+    (28_000, 1, 18.1),
+    (96_000, 1, 12.05),
+    (22_050, 1, 9.0),
+    (8_000, 1, 9.13),
+    (32_000, 3, 2.99),  # PyAV 18 dies of eight
+    (48_000, 1, 0.6),
+]
+
+
+def make(path: Path, rate: int, channels: int, seconds: float) -> None:
+    """Write noise with songs and drumming in it, loud and soft."""
+    rng = np.random.default_rng(round(seconds * 100))
+    sound = rng.normal(0, 0.004, (round(seconds * rate), channels))
+    song, drums = yellowthroat(28_000), 0.5 * drumming(28_000)
+    for number, at in enumerate(np.arange(0.4, seconds, 4.3)):
+        thing = soxr.resample((song, drums)[number % 2], 28_000, rate)[: len(sound) - int(at * rate)]
+        sound[int(at * rate) : int(at * rate) + len(thing), number % channels] += rng.uniform(0.3, 0.9) * thing
+    soundfile.write(path, np.clip(sound, -1, 1), rate, subtype="PCM_16")
+
+
+def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray]:
+    """Return the classes' codes and what HawkEars says of each frame."""
+    config = deepcopy(get_config(data_root=root))
+    config.audio.choose_channel = False
+    config.hawkears.low_band_classifier = setting["low_band"]
+    if setting["models"] is not None:
+        config.infer.max_models = setting["models"]
+    if config.infer.max_models is None:
+        config.infer.max_models = len([*Path(config.misc.ckpt_folder).glob("*.ckpt")])
+    analyzer = vendor.Analyzer(config)
+    analyzer.occur_mgr = None
+    predictor = vendor.Predictor(config.misc.ckpt_folder, cfg=config)
+    heuristics = analyzer._load_heuristics_manager(predictor.audio)
+    found = predictor.get_overlapping_scores(str(path), STARTS[config.infer.max_models])
+    codes = list(predictor.class_codes)
+    if found is None:
+        return codes, np.zeros((0, len(codes)), np.float32)
+    heuristics.handlers[0](str(path), found, 0)
+    return codes, found
+
+
+def main(root: Path, folder: Path, settings: dict[str, dict]) -> None:
+    """Write recordings and frames into `folder`; print the recordings' names."""
+    names = []
+    for rate, channels, seconds in RECORDINGS:
+        name = f"r{rate}x{channels}_{seconds}".replace(".", "_")
+        make(folder / f"{name}.wav", rate, channels, seconds)
+        for setting, options in settings.items():
+            codes, found = frames(root, folder / f"{name}.wav", options)
+            np.savez(folder / f"{name}.{setting}.npz", codes=codes, frames=found)
+        names.append(name)
+    print("\n\0" + json.dumps(names))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
