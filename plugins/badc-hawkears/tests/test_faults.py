@@ -1,0 +1,64 @@
+"""What is broken is named, with the next step, before anything is analysed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def said(in_hawkears, hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the engine says of each fault; see ``faults.py``."""
+    answer: dict[str, Any] = json.loads(
+        in_hawkears("faults.py", hawkears_root, tmp_path_factory.mktemp("faults")).rpartition("\n\0")[2]
+    )
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("torn", "cannot be read"),
+        ("text", "is no checkpoint"),
+        ("empty", "cannot be read"),
+        ("program", "more than numbers and texts"),
+        ("other thing", "is no checkpoint of HawkEars 2"),
+        ("other classes", "trained for other classes: number 0 is"),
+        ("fewer classes", "trained for other classes: it has"),
+        ("missing tensor", "lacks 1 of the model's tensors, head.frame_head.weight"),
+        ("gone", "weights are missing"),
+    ],
+)
+def test_broken_checkpoints(said: dict[str, Any], fault: str, words: str) -> None:
+    """The file is named, and no further attempt is made."""
+    assert words in said[fault]["message"]
+    assert fault.replace(" ", "-") in said[fault]["message"]
+    assert said[fault]["hint"]
+    assert said[fault]["retry"] is False
+
+
+def test_a_pickle_runs_no_program(said: dict[str, Any]) -> None:
+    """Not even when it lies among the weights."""
+    assert said["ran"] is False
+
+
+@pytest.mark.parametrize("fault", ["offset", "length", "power"])
+def test_the_self_check_notices(said: dict[str, Any], fault: str) -> None:
+    """Windows elsewhere, of another length, or prepared in another way."""
+    assert "answers differently in its own loop" in said[fault]["message"]
+
+
+def test_what_cannot_be_is_refused(said: dict[str, Any]) -> None:
+    """An ensemble that HawkEars has no rule for; a GPU that torch does not see."""
+    assert "an ensemble of 7" in said["seven"]["message"]
+    assert not said["no gpu"] or "sees none" in said["no gpu"]["message"]
+
+
+def test_too_little_memory(said: dict[str, Any]) -> None:
+    """Batches are halved until they fit, with the same scores; where not one window fits, that is said."""
+    assert said["memory"]["batch"] in (1, 2)
+    assert said["memory"]["difference"] < 1e-5
+    assert "does not hold a single window" in said["memory"]["none"]
