@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from badc_core.model import Chunk, Recording, Signal
 from badc_core.signals import SignalReader, probe
 
-TOLERANCE = 1e-4
+TOLERANCE = 5e-4
+"""A slice and the whole recording, resampled, differ by 1e-6; most scores then by 1e-5, the worst seen by 1.6e-4."""
 
 
 def said(spoken, name: str, setting: str) -> dict[str, np.ndarray]:
@@ -112,7 +113,8 @@ def test_provisional_detections_are_runs_of_frames(warm, spoken, tmp_path: Path)
         assert one.end_ms <= length
         marked[one.label][first:stop] = True
     for code in {one.label for one in answer.detections}:
-        assert (marked[code] == (truth[code] >= 0.7)).all()
+        clear = np.abs(truth[code] - 0.7) > TOLERANCE
+        assert (marked[code] == (truth[code] >= 0.7))[clear].all()
 
 
 def test_a_chunk_file_is_a_recording_of_its_own(warm, spoken) -> None:
