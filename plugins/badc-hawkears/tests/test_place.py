@@ -65,6 +65,15 @@ def test_the_first_sample_is_that_of_the_whole_recording(rate: int, start_ms: in
     assert abs(begin - frames_of(start_ms, rate) * 28_000 / rate) <= 0.5
 
 
+@given(rates, st.integers(1, 60), st.data())
+def test_whole_seconds_are_whole_seconds(rate: int, seconds: int, data: st.DataObject) -> None:
+    """Wherever a chunk is cut, it knows the length of such a recording to the sample: HawkEars' windows hang on it."""
+    cut = data.draw(st.integers(max(1, seconds * 1000 - 12_000), seconds * 1000 - 1))
+    for start, end in ((0, cut), (cut, seconds * 1000)):
+        place = place_of(signal(rate, seconds * rate, start, end), GRID, HALO_MS)
+        assert place.total_samples == seconds * 28_000
+
+
 def test_an_overlap_belongs_to_the_chunk_before() -> None:
     """Heard by both, counted by one; but the first chunk has none before it."""
     later = place_of(signal(48_000, 480_000, 3_000, 8_000, overlap_ms=1_000), GRID, HALO_MS)

@@ -32,6 +32,7 @@ RECORDINGS = [  # rate in Hz, channels, seconds
     (8_000, 1, 9.13),
     (32_000, 3, 2.99),  # PyAV 18 dies of eight
     (48_000, 1, 0.6),
+    (44_100, 1, 10.0),
 ]
 
 

@@ -13,6 +13,8 @@ __all__ = ["Place", "place_of"]
 _TOLERANCE_MS = 10
 """Context that is shorter than asked for by more than this ends where the recording ends."""
 
+_ROUNDING_SAMPLES = 2
+
 
 @frozen
 class Place:
@@ -74,7 +76,7 @@ def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
     first = begin - signal.halo_before
     total = None
     if chunk.offset_ms is None or signal.halo_after < frames_of(halo - _TOLERANCE_MS, rate):
-        total = first + len(signal.samples)
+        total = _whole_ms(first + len(signal.samples), signal.recording.duration_ms, rate)
     end_ms = _end_ms(signal, offset_ms, first, total, rate)
     touched = touched_frames(offset_ms, end_ms)
     begin_ms = offset_ms + (chunk.overlap_ms or 0) if offset_ms else 0  # manifests give the first chunk an overlap, too
@@ -89,6 +91,19 @@ def _sample_at(offset_ms: int, recorded_hz: int | None, rate: int) -> int:
     if recorded_hz is None:  # exact for rates above 28 kHz, and for those with whole frames in a ms
         return frames_of(offset_ms, rate)
     return resampled_frames(frames_of(offset_ms, recorded_hz), recorded_hz, rate)
+
+
+def _whole_ms(total: int, duration_ms: int | None, rate: int) -> int:
+    """Return the length of a recording of whole milliseconds exactly.
+
+    Chunk and context are rounded to samples each, so their sum can be off by two. HawkEars makes one window more or
+    less where a recording of whole seconds is a sample longer or shorter, so for those the sum is put right.
+    """
+    nearest_ms = (total * 1000 + rate // 2) // rate
+    exact = nearest_ms * rate // 1000
+    if abs(exact - total) <= _ROUNDING_SAMPLES and duration_ms in (None, nearest_ms):
+        return exact
+    return total
 
 
 def _end_ms(signal: Signal, offset_ms: int, first: int, total: int | None, rate: int) -> int:
