@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from badc_core.host import Host, load_object
 from badc_core.log import get_logger
@@ -10,7 +10,7 @@ from badc_core.model import Device
 from badc_core.protocols import Sampler
 from badc_core.specs import SamplerSpec
 
-__all__ = ["close_samplers", "open_samplers", "worker_slots"]
+__all__ = ["close_samplers", "listed_gpus", "open_samplers", "worker_slots"]
 
 _log = get_logger("devices")
 
@@ -38,7 +38,18 @@ def close_samplers(samplers: Iterable[tuple[str, Sampler]]) -> None:
             _log.warning("a sampler cannot be closed", sampler=name, error=str(error))
 
 
-def worker_slots(samplers: Sequence[tuple[str, Sampler]], max_gpus: int | None, cpu_workers: int) -> tuple[Device, ...]:
+def listed_gpus(environment: Mapping[str, str]) -> list[Device]:
+    """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` lists, as who allotted them to this process wrote them."""
+    entries = [entry.strip() for entry in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return [Device("gpu", index, visible_as=entry) for index, entry in enumerate(filter(None, entries))]
+
+
+def worker_slots(
+    samplers: Sequence[tuple[str, Sampler]],
+    max_gpus: int | None,
+    cpu_workers: int,
+    listed: Sequence[Device] = (),
+) -> tuple[Device, ...]:
     """Return the slots of a run.
 
     Parameters
@@ -49,6 +60,8 @@ def worker_slots(samplers: Sequence[tuple[str, Sampler]], max_gpus: int | None, 
         Use at most so many; ``None``: all.
     cpu_workers
         CPU slots besides; where there would be no slot at all, there is one CPU slot.
+    listed
+        GPUs to take where no sampler knows any.
     """
     gpus: list[Device] = []
     if max_gpus is None or max_gpus > 0:
@@ -57,6 +70,7 @@ def worker_slots(samplers: Sequence[tuple[str, Sampler]], max_gpus: int | None, 
                 gpus += [device for device in sampler.devices() if device.kind == "gpu"]
             except Exception as error:
                 _log.warning("a sampler cannot list its devices", sampler=name, error=str(error))
+        gpus = gpus or list(listed)
     if max_gpus is not None:
         gpus = gpus[:max_gpus]
     cpus = [Device("cpu", index) for index in range(cpu_workers)]

@@ -10,29 +10,36 @@ import contextlib
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from badc_core import layout
-from badc_core.atomic import explain, write_bytes
+from badc_core.atomic import explain
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.devices import close_samplers, open_samplers, worker_slots
-from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError
-from badc_core.host import Host, default_host, load_object
+from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError, UsageError
+from badc_core.following import follow, hand_over, open_sinks
+from badc_core.host import Host, default_host
 from badc_core.log import get_logger
-from badc_core.plan import Plan, read_shards, write_plan
+from badc_core.plan import Plan, ShardSize, read_shards, write_plan
 from badc_core.planning import Counted, TaskSource
-from badc_core.preparing import Prepared, make_plan, open_scheduler, prepare, task_source
-from badc_core.protocols import Run, Scheduler, Sink, SinkContext, Submission, WorkerReport
-from badc_core.results import dump_json
+from badc_core.preparing import Prepared, make_plan, open_scheduler, prepare, shared_among, task_source
+from badc_core.protocols import DetachedScheduler, Run, Scheduler, Submission, WorkerReport
+from badc_core.run_folders import (
+    Asked,
+    check_nobody_works,
+    measured_speed,
+    note_elsewhere,
+    write_asked,
+    write_submission,
+)
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
-from badc_core.serde import unstructure
-from badc_core.specs import SinkSpec
+from badc_core.specs import SchedulerSpec, SinkSpec
+from badc_core.stopping import signals_caught
 from badc_core.summary import SummaryWriter, summary_path
 from badc_core.tally import Counts
 from badc_core.telemetry import Hub
@@ -60,10 +67,26 @@ def preview(request: RunRequest, host: Host | None = None) -> Preview:
     finally:
         close_samplers(samplers)
     tasks = task_source(prepared)
+    scheduler = open_scheduler(request.scheduler, request.scheduler_options, host)
+    base = layout.output_base(prepared.source, request.output_dir)
     with tempfile.TemporaryDirectory(prefix="badc-preview-") as name:
-        plan = make_plan(prepared, Path(name), tasks, len(devices))
-        files = open_scheduler(request, host).render(Run(Path(name), plan, devices))
-    return Preview(plan, tasks.counted, tuple(device.label for device in devices), files)
+        size = _shard_size(prepared, scheduler, host, base, len(devices))
+        plan = make_plan(prepared, Path(name), tasks, size)
+        shards = tuple(read_shards(Path(name)))
+    files = scheduler.render(Run(base / layout.STATE_FOLDER / plan.run_id, plan, devices))
+    return Preview(plan, tasks.counted, tuple(device.label for device in devices), files, shards)
+
+
+def _detached(request: RunRequest, host: Host) -> bool:
+    return host.find(SchedulerSpec, request.scheduler).detached
+
+
+def _shard_size(prepared: Prepared, scheduler: Scheduler, host: Host, base: Path, workers: int) -> ShardSize:
+    """Return the size of shards: as a detached scheduler wants it, else so that this machine's workers share well."""
+    if not _detached(prepared.request, host):
+        return shared_among(workers)
+    speed = measured_speed(base, prepared.fingerprint)
+    return cast(DetachedScheduler, scheduler).shard_size(speed)
 
 
 def run(
@@ -152,10 +175,16 @@ class _Running:
 
     def go(self) -> RunSummary:
         request, prepared = self._request, self._prepared
-        self._stack.enter_context(self._signals_caught())
+        self._stack.enter_context(signals_caught(self._asked_to_stop))
         self._stack.enter_context(kept_alive(self._claims))
-        scheduler = open_scheduler(request, self._host)
+        scheduler = open_scheduler(request.scheduler, request.scheduler_options, self._host)
         self._check_sinks()
+        detached = _detached(request, self._host)
+        if request.detach and not detached:
+            raise UsageError(
+                f"The scheduler {request.scheduler!r} works in this process: --detach would end it.",
+                hint="Leave --detach away, or choose a scheduler that goes on by itself, like slurm.",
+            )
         tasks = task_source(prepared, on_base=self._base, on_rows=self._check_stop, tidy=True)
         self._base(layout.output_base(prepared.source, request.output_dir))
         folder = self._make_folder()
@@ -163,7 +192,8 @@ class _Running:
         self._stack.callback(close_samplers, samplers)
         devices = worker_slots(samplers, request.max_gpus, request.cpu_workers)
         with _removed_on_error(folder):
-            plan = make_plan(prepared, folder, tasks, len(devices), self._interruptible)
+            size = _shard_size(prepared, scheduler, self._host, self._claims[0].path.parent.parent, len(devices))
+            plan = make_plan(prepared, folder, tasks, size, self._interruptible)
             write_plan(folder, plan)
         log = None if request.telemetry_log is None else request.telemetry_log.expanduser().absolute()
         if not plan.chunks and (log is None or summary_path(log).exists()):
@@ -174,7 +204,11 @@ class _Running:
         summary = SummaryWriter(log, folder / "jobs.jsonl")
         self._stack.callback(_spare, summary.close)
         self._note_finished(summary, tasks)
-        hub = self._stack.enter_context(Hub(self._open_sinks(log), samplers, listeners=[summary.take]))
+        if detached and plan.chunks:
+            _spare(summary.close)
+            return self._go_detached(cast(DetachedScheduler, scheduler), plan, folder, log, tasks)
+        sinks = open_sinks(self._host, self._prepared.run_id, log, request.telemetry)
+        hub = self._stack.enter_context(Hub(sinks, samplers, listeners=[summary.take]))
         _spare(summary.write)
         run = Run(folder, plan, devices, hub.emit, hub.latest, self._verify, self._reports.append, self._stop)
         self._work(scheduler, run, hub, tasks.counted)
@@ -184,6 +218,28 @@ class _Running:
         _spare(summary.close)
         return self._ended(plan, folder, counts, tasks, log, hub.dropped)
 
+    def _go_detached(
+        self, scheduler: DetachedScheduler, plan: Plan, folder: Path, log: Path, tasks: TaskSource
+    ) -> RunSummary:
+        """Hand the run over, and follow it unless asked not to."""
+        request = self._request
+        self._check_stop()
+        for base in plan.bases:
+            if base != folder.parent.parent:
+                note_elsewhere(base, folder)
+        options = dict(request.scheduler_options)
+        asked = Asked(
+            request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at
+        )
+        write_asked(folder, asked)
+        submission = hand_over(folder, scheduler)
+        if request.detach:
+            return RunSummary(
+                plan, folder, Counts(), tasks.counted, (), log, summary_path(log), time.monotonic() - self._began,
+                ExitCode.OK, tuple(tasks.problems), detached=True,
+            )  # fmt: skip
+        return follow(folder, scheduler, submission, self._on_progress, self._host, self._stop)
+
     # ------------------------------------------------------------------------------------------ pieces
 
     def _base(self, base: Path) -> None:
@@ -192,6 +248,7 @@ class _Running:
             held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s, stopping=self._stop.is_set)
             self._claims.append(held)
             self._stack.callback(held.release)
+            check_nobody_works(base, self._host)
 
     def _note_finished(self, summary: SummaryWriter, tasks: TaskSource) -> None:
         """Have the summary tell of what earlier runs finished, too."""
@@ -244,41 +301,9 @@ class _Running:
         for text in self._request.telemetry:
             self._host.find(SinkSpec, text.partition("=")[0])
 
-    def _open_sinks(self, log: Path) -> list[tuple[str, Sink]]:
-        wanted = list(self._request.telemetry)
-        named = {"jsonl", f"jsonl={log}"} & set(wanted)
-        if not named and any(spec.name == "jsonl" for spec in self._host.all(SinkSpec)):
-            wanted.insert(0, "jsonl")
-        context = SinkContext(self._prepared.run_id, log)
-        opened = []
-        for text in wanted:
-            name, _, target = text.partition("=")
-            spec = self._host.find(SinkSpec, name)
-            try:
-                opened.append((name, load_object(spec.open)(target or None, context)))
-            except Exception as error:
-                _log.warning(
-                    "a telemetry sink cannot be opened; the run goes on without it", sink=name, error=str(error)
-                )
-        return opened
-
-    @contextlib.contextmanager
-    def _signals_caught(self) -> Iterator[None]:
-        """Make SIGINT and SIGTERM a request to stop; only the main thread may."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def asked(number: int, frame: object) -> None:
-            self._signals += 1
-            self._stop.set()
-
-        before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _asked_to_stop(self, number: int) -> None:
+        self._signals += 1
+        self._stop.set()
 
     def _work(self, scheduler: Scheduler, run: Run, hub: Hub, planned: Counted) -> None:
         """Hand the shards over, watch them to their end, and raise what ended one of them."""
@@ -286,7 +311,7 @@ class _Running:
             self._tell(run, hub, planned, 0.0)
             return
         submission = scheduler.submit(run, read_shards(run.folder))
-        write_bytes(run.folder / "submission.json", dump_json(unstructure(submission), indent=True) + b"\n")
+        write_submission(run.folder, submission)
         started, pause = time.monotonic(), 0.005
         stopped_at: float | None = None
         while True:

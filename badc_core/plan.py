@@ -83,6 +83,8 @@ class Plan:
         Of BADC, Python and the runner's distribution, to explain a run.
     finisher
         ``PLUGIN:RUNNER`` when the runner's spec has a finisher, else ``None``; see :attr:`ChunkResult.finisher`.
+    max_gpus, cpu_workers
+        Worker slots asked for, on each machine that works; see :func:`badc_core.devices.worker_slots`.
     schema
         Version of this file's form.
     """
@@ -110,6 +112,8 @@ class Plan:
     shards: int = 0
     versions: Mapping[str, str] = field(factory=dict)
     finisher: str | None = None
+    max_gpus: int | None = None
+    cpu_workers: int = 0
     schema: int = SCHEMA_VERSION
 
 

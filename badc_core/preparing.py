@@ -24,7 +24,7 @@ from badc_core.serde import unstructure
 from badc_core.specs import RunnerSpec, SchedulerSpec
 from badc_core.summary import read_done
 
-__all__ = ["Prepared", "make_plan", "open_scheduler", "prepare", "task_source"]
+__all__ = ["Prepared", "make_plan", "open_scheduler", "prepare", "shared_among", "task_source"]
 
 _SHARDS_PER_WORKER = 8
 
@@ -123,11 +123,16 @@ def task_source(prepared: Prepared, **callbacks: Any) -> TaskSource:
     )
 
 
+def shared_among(workers: int) -> ShardSize:
+    """Return the size of shards that so many workers of one machine take from one queue."""
+    return ShardSize(at_least=workers * _SHARDS_PER_WORKER)
+
+
 def make_plan(
     prepared: Prepared,
     folder: Path,
     tasks: TaskSource,
-    workers: int,
+    size: ShardSize,
     interruptible: Callable[[Iterator[Any]], Iterator[Any]] = iter,
 ) -> Plan:
     """Write chunks and shards into the run folder, and return the plan.
@@ -140,13 +145,12 @@ def make_plan(
         The run folder.
     tasks
         What is left to do; taken one by one.
-    workers
-        How many will share it.
+    size
+        Of the shards.
     interruptible
         Passes tasks on, and may raise instead.
     """
     request, spec = prepared.request, prepared.spec
-    size = ShardSize(at_least=workers * _SHARDS_PER_WORKER)
     chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
     return Plan(
         run_id=prepared.run_id,
@@ -172,18 +176,29 @@ def make_plan(
         shards=shards,
         versions=prepared.versions,
         finisher=prepared.finisher,
+        max_gpus=request.max_gpus,
+        cpu_workers=request.cpu_workers,
     )
 
 
-def open_scheduler(request: RunRequest, host: Host) -> Scheduler:
-    """Return the scheduler that the user asked for.
+def open_scheduler(name: str, options: Mapping[str, Any], host: Host) -> Scheduler:
+    """Return a scheduler.
+
+    Parameters
+    ----------
+    name
+        What the user asked for.
+    options
+        Texts from the command line, or values from TOML.
+    host
+        Plugins.
 
     Raises
     ------
     BadcError
         There is none of this name, its options do not fit, or it cannot be opened.
     """
-    spec = host.find(SchedulerSpec, request.scheduler)
-    options = options_of(spec, request.scheduler_options, f"scheduler {spec.name!r}")
-    scheduler: Scheduler = asked(lambda: load_object(spec.open)(options), f"scheduler {spec.name!r}")
+    spec = host.find(SchedulerSpec, name)
+    filled = options_of(spec, options, f"scheduler {spec.name!r}")
+    scheduler: Scheduler = asked(lambda: load_object(spec.open)(filled), f"scheduler {spec.name!r}")
     return scheduler

@@ -14,9 +14,10 @@ from badc_core.model import ChunkResult, Detection, Device, Event, Measurement, 
 if TYPE_CHECKING:
     import numpy as np
 
-    from badc_core.plan import Plan, Shard
+    from badc_core.plan import Plan, Shard, ShardSize
 
 __all__ = [
+    "DetachedScheduler",
     "ExportBatch",
     "Exporter",
     "Finisher",
@@ -314,6 +315,28 @@ class Scheduler(Protocol):
 
     def cancel(self, submission: Submission, /) -> None:
         """End everything; shards in hand may be lost, committed results may not."""
+
+
+class DetachedScheduler(Scheduler, Protocol):
+    """A scheduler whose work goes on when this process ends (``SchedulerSpec.detached``).
+
+    Every shard is done by a process: ``badc worker RUN_FOLDER --shard N``. What the scheduler must remember lies in the
+    run folder, which ``Submission.details["folder"]`` names, so that any process on any machine that sees it can ask,
+    cancel and try again, also when `submit` never came to its end. `submit` may be called again for the same folder:
+    it finds what was handed over already, and hands over the rest.
+    """
+
+    def shard_size(self, speed: float | None, /) -> ShardSize:
+        """Say how large shards should be; `speed` in seconds of recording per second and worker, where it is known."""
+
+    def retry(self, submission: Submission, /, *, everything: bool = False) -> int:
+        """Hand over again what failed or got lost, within its budget; `everything`: whatever is not done has ended.
+
+        Returns how many shards.
+        """
+
+    def log(self, submission: Submission, shard: int, /) -> Path | None:
+        """Return the file with what a shard's worker wrote, where there is one."""
 
 
 # ------------------------------------------------------------------------------------------------------------ telemetry

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from badc_core import layout
 from badc_core.config import Settings
 from badc_core.errors import ExitCode
-from badc_core.plan import Plan
+from badc_core.plan import Plan, Shard
 from badc_core.planning import Counted
 from badc_core.protocols import WorkerReport
 from badc_core.results import Layout
@@ -58,6 +58,8 @@ class RunRequest:
         How long to wait for another run that holds the folder.
     settings
         From TOML.
+    detach
+        Return once the run was handed over, where the scheduler's work goes on by itself.
     """
 
     manifest: Path
@@ -79,6 +81,7 @@ class RunRequest:
     replace: bool = False
     wait_s: float = 0.0
     settings: Settings = field(factory=Settings)
+    detach: bool = False
 
 
 @frozen
@@ -133,6 +136,8 @@ class RunSummary:
         Stored results that could not be read, in words.
     dropped
         Events that a telemetry sink was too slow for, by sink.
+    detached
+        The run goes on by itself; nothing is known of its end.
     """
 
     plan: Plan
@@ -146,6 +151,7 @@ class RunSummary:
     exit_code: ExitCode
     problems: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(factory=dict)
+    detached: bool = False
 
 
 @frozen
@@ -162,9 +168,12 @@ class Preview:
         Labels of the worker slots.
     files
         What the scheduler would write: name to text.
+    shards
+        As they would be.
     """
 
     plan: Plan
     planned: Counted
     devices: tuple[str, ...]
     files: Mapping[str, str]
+    shards: tuple[Shard, ...] = ()

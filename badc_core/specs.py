@@ -91,10 +91,13 @@ class SchedulerSpec(Spec):
         Import string of ``open(options) -> Scheduler``.
     options
         Import string of the attrs class of its options.
+    detached
+        The work goes on when this process ends: ``open`` returns a :class:`~badc_core.protocols.DetachedScheduler`.
     """
 
     open: str = ""
     options: str | None = None
+    detached: bool = False
 
 
 @frozen

@@ -38,6 +38,16 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "run-config": ("The same, told by a TOML file", "badc_core.cli.infer:run_config"),
         },
     ),
+    "jobs": (
+        "Look after runs that go on by themselves, as on a cluster",
+        {
+            "cancel": ("Stop the jobs of a run", "badc_core.cli.jobs:cancel"),
+            "list": ("List such runs", "badc_core.cli.jobs:list_runs"),
+            "logs": ("Show what the workers of a run wrote", "badc_core.cli.jobs:logs"),
+            "resume": ("Take a run up again, follow it, and say how it ended", "badc_core.cli.jobs:resume"),
+            "status": ("Say where every shard of a run stands", "badc_core.cli.jobs:status"),
+        },
+    ),
 }
 """Groups of the core: help, and per command help and import string. Plugins add to them."""
 
@@ -48,6 +58,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "telemetry": ("Show the last records of a telemetry log", "badc_core.cli.telemetry:telemetry"),
     "version": ("Say which BADC this is", "badc_core.cli.version:version"),
     "watch": ("Analyse recordings as they arrive", "badc_core.cli.watch:watch"),
+    "worker": ("Do one shard of a run; schedulers call it", "badc_core.cli.worker:worker"),
 }
 
 

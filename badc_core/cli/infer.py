@@ -16,6 +16,7 @@ from badc_core.errors import ExitCode, UsageError
 from badc_core.runs import RunRequest
 
 PATH = click.Path(path_type=Path)
+_SHARDS_SHOWN = 10
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +60,9 @@ _RUN_OPTIONS = (
         multiple=True,
         metavar="KEY=VALUE",
         help="An option of the scheduler.",
+    ),
+    click.option(
+        "--detach", is_flag=True, help="Return once the run was handed over to a scheduler that goes on by itself."
     ),
     click.option("--telemetry", multiple=True, metavar="NAME[=TARGET]", help="A further destination of telemetry."),
     click.option("--telemetry-log", type=PATH, help="The telemetry log.  [default: beside the dataset]"),
@@ -141,6 +145,7 @@ def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRe
         replace=given["replace"],
         wait_s=given["wait"],
         settings=settings,
+        detach=given["detach"],
     )
 
 
@@ -211,6 +216,7 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
                 "fingerprint": plan.fingerprint,
                 "output": [str(base) for base in plan.bases],
                 "files": dict(found.files),
+                "shard_sizes": [{"chunks": shard.count, "audio_ms": shard.audio_ms} for shard in found.shards],
             }
         )
         return ExitCode.OK
@@ -222,6 +228,10 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
     click.echo(f"Workers      {', '.join(found.devices)} ({request.scheduler})")
     for base in plan.bases:
         click.echo(f"Results      {base} (layout {plan.layout})")
+    for shard in found.shards[:_SHARDS_SHOWN] if found.files else ():
+        click.echo(f"Shard {shard.index:<6} {counted(shard.count, 'chunk')}, {shard.audio_ms / 3_600_000:.2f} h")
+    if found.files and plan.shards > _SHARDS_SHOWN:
+        click.echo(f"             and {plan.shards - _SHARDS_SHOWN:,} more")
     for name, text in found.files.items():
         click.echo(f"--- {name}\n{text}")
     return ExitCode.OK
@@ -229,7 +239,7 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
 
 def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) -> int:
     """Run, show progress, print how it ended, and return the exit status."""
-    from badc_core.cli.outcome import outcome_json, outcome_text
+    from badc_core.cli.outcome import detached_text, outcome_json, outcome_text
     from badc_core.cli.progress import ProgressLine
     from badc_core.engine import run as run_engine
 
@@ -237,6 +247,8 @@ def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) 
         summary = run_engine(request, progress)
     if as_json:
         _print_json(outcome_json(summary))
+    elif summary.detached and summary.folder is not None:
+        click.echo(detached_text(summary.folder))
     else:
         click.echo(outcome_text(summary))
     return summary.exit_code

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from badc_core.cli.progress import duration
 from badc_core.cli.wording import counted
 from badc_core.runs import RunSummary
 
-__all__ = ["outcome_json", "outcome_text"]
+__all__ = ["detached_text", "outcome_json", "outcome_text"]
 
 _REASONS_SHOWN = 3
 _REASON_WIDTH = 200
@@ -20,6 +21,7 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
     return {
         "run_id": plan.run_id,
         "exit_code": int(summary.exit_code),
+        "detached": summary.detached,
         "total": planned.total,
         "done_before": planned.done,
         "done": counts.chunks,
@@ -47,6 +49,20 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
         "predicting_s": {report.worker: round(report.predicting_s, 3) for report in summary.reports},
         "problems": list(summary.problems),
     }
+
+
+def detached_text(folder: Path) -> str:
+    """Return where a run is that goes on by itself, and what can be done with it."""
+    run_id = folder.name
+    return "\n".join(
+        (
+            f"The run {run_id} goes on by itself.",
+            f"To look:    badc jobs status {run_id}",
+            f"To follow:  badc jobs resume {run_id}",
+            f"To stop:    badc jobs cancel {run_id}",
+            f"Run         {folder}",
+        )
+    )
 
 
 def outcome_text(summary: RunSummary) -> str:

@@ -1,0 +1,217 @@
+"""Events of workers in other processes: written to files of their own there, read on here.
+
+Each life of a worker writes one file, ``events/000012.LIFE.jsonl`` in the run folder: lines of a telemetry log (see
+:mod:`badc_core.telemetry_log`) with some keys more. A line that says that a chunk is settled is written after its
+result was committed, so who reads it need not look. The same chunk settled twice, by a worker that everybody thought
+dead, is told once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from badc_core.atomic import explain
+from badc_core.model import Device, Event
+from badc_core.telemetry_log import dumps, loads, to_line
+
+__all__ = ["EVENTS_FOLDER", "EventFile", "Relay", "told_before"]
+
+EVENTS_FOLDER = "events"
+_BLOCK = 4 << 20
+
+
+def _path(folder: Path, shard: int, life: str) -> Path:
+    return folder / EVENTS_FOLDER / f"{shard:06d}.{life}.jsonl"
+
+
+class EventFile:
+    """The file of one worker process: a sink of telemetry.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    shard
+        Which shard the process does.
+    life
+        Names this attempt at it; no two share one.
+    place
+        The machine, for the labels of workers: ``n1:cpu-0``.
+    lines
+        For ``(recording_id, chunk_id)``, the chunk's line in ``chunks.jsonl``.
+
+    Raises
+    ------
+    StoreError
+        The file cannot be made.
+    """
+
+    def __init__(self, folder: Path, shard: int, life: str, place: str, lines: Mapping[tuple[str, str], int]) -> None:
+        self.path = _path(folder, shard, life)
+        self._place = place
+        self._lines = lines
+        self._waiting = bytearray()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise explain(error, self.path) from error
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+        facts = {
+            "line": self._lines.get((event.recording_id, event.chunk_id), -1),
+            "recording_id": event.recording_id,
+            "worker": f"{self._place}:{event.worker}",
+            "audio_ms": event.audio_ms,
+            "final": event.final,
+        }
+        self._waiting += to_line(event)[:-2] + b"," + dumps(facts)[1:] + b"\n"
+        if len(self._waiting) >= 1 << 16:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken: whole lines, in one go."""
+        if self._waiting:
+            os.write(self._handle, self._waiting)
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Write the rest. Idempotent."""
+        if self._handle >= 0:
+            self.flush()
+            os.close(self._handle)
+            self._handle = -1
+
+
+class Relay:
+    """Reads the events of all workers of a run, on from where it stopped.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    chunks
+        Of the plan.
+
+    Attributes
+    ----------
+    busy_s
+        Time that workers spent on the chunks told of.
+    """
+
+    def __init__(self, folder: Path, chunks: int) -> None:
+        self._folder = folder / EVENTS_FOLDER
+        self._told = bytearray(chunks)
+        self._at: dict[str, int] = {}
+        self.settled = 0
+        self.busy_s = 0.0
+
+    def untold(self) -> Iterator[int]:
+        """Yield the lines of chunks that nobody called settled."""
+        return (line for line, told in enumerate(self._told) if not told)
+
+    def tell(self, line: int) -> bool:
+        """Take a chunk for settled; return whether that is news."""
+        if not 0 <= line < len(self._told) or self._told[line]:
+            return False
+        self._told[line] = 1
+        self.settled += 1
+        return True
+
+    def positions(self) -> dict[str, int]:
+        """Return how far each file was read, in bytes, by its name."""
+        return dict(self._at)
+
+    def read(self, known: Mapping[str, int] | None = None) -> Iterator[list[Event]]:
+        """Yield what was written since the last call, file by file.
+
+        Parameters
+        ----------
+        known
+            Read only so far, as :meth:`positions` said in another process; ``None``: to the end.
+        """
+        try:
+            entries = sorted(os.scandir(self._folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            at = self._at.get(entry.name, 0)
+            until = entry.stat().st_size if known is None else known.get(entry.name, 0)
+            if entry.name.endswith(".jsonl") and until > at:
+                yield from self._read_on(Path(entry.path), at, until)
+
+    def _read_on(self, path: Path, at: int, until: int) -> Iterator[list[Event]]:
+        with path.open("rb") as file:
+            file.seek(at)
+            while block := file.read(min(_BLOCK, until - at)):
+                end = block.rfind(b"\n") + 1
+                if not end:
+                    return  # a line that is not whole yet, or never will be
+                at += end
+                self._at[path.name] = at
+                yield [event for line in block[:end].splitlines() if (event := self._event(line)) is not None]
+                file.seek(at)
+
+    def _event(self, line: bytes) -> Event | None:
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            try:
+                entry = loads(line)  # names that are no UTF-8
+            except ValueError:
+                return None
+        try:
+            event = _made(entry)
+        except (KeyError, TypeError):
+            return None
+        if event.final:
+            if not self.tell(entry.get("line", -1)):
+                return None
+            self.busy_s += event.runtime_s or 0.0
+        return event
+
+
+def _made(entry: Mapping[str, Any]) -> Event:
+    gpu = entry["gpu_index"]
+    device = Device("cpu") if gpu is None else Device("gpu", gpu, entry["gpu_name"])
+    return Event(
+        entry["chunk_id"],
+        entry["recording_id"],
+        entry["status"],
+        entry["worker"],
+        entry["timestamp"],
+        device,
+        entry["finished_at"],
+        entry["runtime_s"],
+        entry["audio_ms"],
+        entry["final"],
+        entry["details"],
+    )
+
+
+def told_before(folder: Path, shard: int, chunks: int) -> set[int] | None:
+    """Return the lines that earlier lives of a shard's worker called settled; ``None``: there was none.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    shard
+        Which shard.
+    chunks
+        Of the plan.
+    """
+    relay = Relay(folder, chunks)
+    paths = sorted((folder / EVENTS_FOLDER).glob(f"{shard:06d}.*.jsonl"))
+    if not paths:
+        return None
+    for path in paths:
+        for _ in relay._read_on(path, 0, path.stat().st_size):
+            pass
+    return {line for line, told in enumerate(relay._told) if told}
