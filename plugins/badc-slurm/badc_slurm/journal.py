@@ -1,0 +1,175 @@
+"""The journal of one run's submissions: what was meant, what SLURM answered, in the order in which it happened.
+
+``slurm/journal.jsonl`` in the run folder. A line is written and synced before a submission is made, so that a process
+killed between question and answer leaves word of what to look for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from badc_core.atomic import explain
+
+__all__ = ["Journal", "Part", "compressed", "expanded"]
+
+FOLDER = "slurm"
+JOURNAL_FILE = "journal.jsonl"
+
+
+def compressed(numbers: Iterable[int]) -> str:
+    """Return numbers as SLURM writes them: ``0-3,7,9-10``.
+
+    Examples
+    --------
+    >>> compressed([3, 0, 1, 2, 7, 10, 9])
+    '0-3,7,9-10'
+    """
+    parts: list[str] = []
+    first = last = -2
+    for number in [*sorted(set(numbers)), -1]:
+        if number == last + 1 and number >= 0:
+            last = number
+            continue
+        if first >= 0:
+            parts.append(str(first) if first == last else f"{first}-{last}")
+        first = last = number
+    return ",".join(parts)
+
+
+def expanded(text: str) -> Iterator[int]:
+    """Yield the numbers that :func:`compressed` wrote."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+@frozen
+class Part:
+    """One array: some shards, handed over together.
+
+    Parameters
+    ----------
+    name
+        Of the job; nobody else uses it.
+    offset
+        Shard of array index 0.
+    shards
+        Which.
+    memory
+        Asked for, where it differs from the options.
+    job_id
+        SLURM's answer; ``None``: not known.
+    refused
+        Why SLURM did not take it.
+    """
+
+    name: str
+    offset: int
+    shards: tuple[int, ...]
+    memory: str | None = None
+    job_id: str | None = None
+    refused: str | None = None
+
+    @property
+    def indices(self) -> str:
+        """Array indices, as SLURM takes them."""
+        return compressed(shard - self.offset for shard in self.shards)
+
+
+@define
+class Journal:
+    """What happened so far.
+
+    Parameters
+    ----------
+    path
+        The file.
+    settings
+        How the run was first submitted; later arrays are made the same way.
+    parts
+        All arrays, by name, in order.
+    cancelled
+        Names of arrays that were told to end.
+    """
+
+    path: Path
+    settings: dict[str, Any] = field(factory=dict)
+    parts: dict[str, Part] = field(factory=dict)
+    cancelled: set[str] = field(factory=set)
+
+    @classmethod
+    def read(cls, run_folder: Path) -> Journal:
+        """Read the journal of a run; a torn last line is passed over."""
+        journal = cls(run_folder / FOLDER / JOURNAL_FILE)
+        try:
+            lines = journal.path.read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            return journal
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            journal._take(entry)
+        return journal
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        kind, name = entry.get("kind"), entry.get("name", "")
+        if kind == "settings":
+            self.settings = dict(entry)
+        elif kind == "intent":
+            shards = tuple(expanded(entry["shards"]))
+            self.parts[name] = Part(name, entry["offset"], shards, entry.get("memory"))
+        elif kind in ("submitted", "refused") and name in self.parts:
+            old = self.parts[name]
+            job_id, refused = entry.get("job_id"), entry.get("error")
+            self.parts[name] = Part(name, old.offset, old.shards, old.memory, job_id, refused)
+        elif kind == "cancelled":
+            self.cancelled.update(entry["names"])
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Add a line, on disk when this returns."""
+        entry = {"kind": kind, **facts}
+        line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                size = os.fstat(handle).st_size
+                if size and os.pread(handle, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # the line before was torn by a killed process
+                os.write(handle, line)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise explain(error, self.path) from error
+        self._take(entry)
+
+    def intend(self, part: Part) -> None:
+        """Note a part that is about to be submitted."""
+        shards = compressed(part.shards)
+        self.note("intent", name=part.name, offset=part.offset, shards=shards, memory=part.memory)
+
+    def latest(self) -> dict[int, Part]:
+        """Return the last part of every shard that SLURM has, or may have."""
+        found: dict[int, Part] = {}
+        for part in self.parts.values():
+            if part.refused is None:
+                found.update(dict.fromkeys(part.shards, part))
+        return found
+
+    def attempts(self) -> dict[int, int]:
+        """Return how often each shard was handed over."""
+        found: dict[int, int] = {}
+        for part in self.parts.values():
+            if part.refused is None:
+                for shard in part.shards:
+                    found[shard] = found.get(shard, 0) + 1
+        return found
