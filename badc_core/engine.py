@@ -86,7 +86,7 @@ def _shard_size(prepared: Prepared, scheduler: Scheduler, host: Host, base: Path
     if not _detached(prepared.request, host):
         return shared_among(workers)
     speed = measured_speed(base, prepared.fingerprint)
-    return cast(DetachedScheduler, scheduler).shard_size(speed)
+    return cast(DetachedScheduler, scheduler).shard_size(speed, prepared.request.cpu_workers)
 
 
 def run(

@@ -326,8 +326,11 @@ class DetachedScheduler(Scheduler, Protocol):
     it finds what was handed over already, and hands over the rest.
     """
 
-    def shard_size(self, speed: float | None, /) -> ShardSize:
-        """Say how large shards should be; `speed` in seconds of recording per second and worker, where it is known."""
+    def shard_size(self, speed: float | None, cpu_workers: int, /) -> ShardSize:
+        """Say how large shards should be.
+
+        `speed`: seconds of recording per second and worker, where it is known; `cpu_workers`: asked for, besides GPUs.
+        """
 
     def retry(self, submission: Submission, /, *, everything: bool = False) -> int:
         """Hand over again what failed or got lost, within its budget; `everything`: whatever is not done has ended.
