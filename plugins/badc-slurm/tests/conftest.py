@@ -1,16 +1,159 @@
-"""A real SLURM for the tests, with four emulated nodes; where it is not installed they are skipped, saying so."""
+"""A real SLURM for the tests, with four emulated nodes; where it is not installed they are skipped, saying so.
+
+``field`` is a folder with a manifest, ``badc`` as a user calls it, and what must hold afterwards.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import faulty_lab
 import pytest
+import runs
 
 from badc_slurm.rehearsal import PACKAGES, Cluster, missing
+
+
+class Field:
+    """A folder with a manifest, and a cluster to analyse it on.
+
+    Parameters
+    ----------
+    folder
+        Its name holds a blank, an apostrophe and a letter that is no ASCII.
+    cluster
+        Where the work goes.
+    """
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        self.folder = folder / "Anna's Feld ß"
+        self.folder.mkdir()
+        self.cluster = cluster
+        self.out = self.folder / "out"
+        self.log = self.folder / "given.txt"
+        self.chunks = 0
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, **self.cluster.environment, "BADC_PLUGINS": str(faulty_lab.PLUGIN), **more}
+
+    def manifest(self, chunks: int, recordings: int = 2) -> None:
+        """Write a manifest."""
+        runs.make_manifest(self.folder / "m.csv", chunks, recordings)
+        self.chunks = chunks * recordings
+
+    def start(self, *words: object, **environment: str) -> subprocess.Popen[str]:
+        """Start ``badc``."""
+        return subprocess.Popen(
+            [*runs.BADC, *map(str, words)],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, *options: str, shard_chunks: int = 4, output: Path | None = None, **lab: object
+    ) -> subprocess.Popen[str]:
+        """Start ``badc infer run`` on the cluster; its option for the runner are those of ``faulty_lab``."""
+        chosen = [part for key, value in lab.items() for part in ("-o", f"{key}={value}")]
+        scheduler = [
+            "--scheduler",
+            "slurm",
+            "-s",
+            f"shard_chunks={shard_chunks}",
+            "-s",
+            "command=" + " ".join(runs.BADC),
+        ]
+        where = ["--output-dir", str(output or self.out), "--telemetry-log", str(self.folder / "log.jsonl")]
+        return self.start("infer", "run", "m.csv", "--runner", "lab", *where, *scheduler, *chosen, *options)
+
+    def badc(self, *words: object, status: int | None = 0) -> str:
+        """Call ``badc``, hold it to its exit status, and return what it says."""
+        return self.end(self.start(*words), status)
+
+    def end(self, process: subprocess.Popen[str], status: int | None = 0, patience_s: float = 240) -> str:
+        """Wait for ``badc`` to end, hold it to its exit status, and return what it says."""
+        try:
+            out, err = process.communicate(timeout=patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"badc does not end\n{out}\n{err}\n{self.cluster.ask('squeue', '-r')}")
+        if status is not None:
+            assert process.returncode == status, f"{process.returncode}\n{out}\n{err}\n{self.logs()}"
+        return out + err
+
+    @property
+    def run_folder(self) -> Path:
+        """The latest run's."""
+        return sorted((self.out / ".badc").glob("*/plan.json"))[-1].parent
+
+    @property
+    def job(self) -> str:
+        """Id of the array that was submitted last."""
+        lines = (self.run_folder / "slurm" / "journal.jsonl").read_text().splitlines()
+        return str([entry["job_id"] for entry in map(json.loads, lines) if entry["kind"] == "submitted"][-1])
+
+    @property
+    def jobs(self) -> int:
+        """How many arrays were submitted."""
+        return (self.run_folder / "slurm" / "journal.jsonl").read_text().count('"submitted"')
+
+    def logs(self) -> str:
+        """Return what all tasks wrote."""
+        return "\n".join(path.read_text() for path in sorted(self.out.glob(".badc/*/logs/*.log")))
+
+    def until(self, ready: Callable[[], Any], what: str, patience_s: float = 90) -> Any:
+        """Wait for something."""
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            try:
+                if found := ready():
+                    return found
+            except (OSError, IndexError, KeyError):
+                pass
+            time.sleep(0.1)
+        return pytest.fail(f"{what}: not within {patience_s} s\n{self.cluster.ask('squeue', '-r')}\n{self.logs()}")
+
+    def committed(self) -> int:
+        return sum(1 for _ in self.out.glob("REC*/*.json"))
+
+    def until_committed(self, number: int = 1) -> None:
+        """Wait until so many chunks have results."""
+        self.until(lambda: self.committed() >= number, f"{number} chunks committed")
+
+    def running(self) -> list[str]:
+        """Return the tasks that run, as ``JOB_INDEX NODE``."""
+        return self.cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%F_%K %N").splitlines()
+
+    def check(self) -> None:
+        """Hold the results to what every run on the cluster must give: each chunk once, the bytes of a local run."""
+        documents = runs.documents(self.out)
+        names = [(entry["recording_id"], entry["chunk_id"]) for entry in documents]
+        assert len(names) == len(set(names)) == self.chunks
+        assert runs.committed(self.out) == set(names)
+        told = json.loads((self.folder / "log.jsonl.summary.json").read_text())
+        assert sum(worker["success"] for worker in told["workers"].values()) == self.chunks
+        assert len(told["jobs"]) == self.chunks
+        local = self.folder / "local"
+        self.badc("infer", "run", "m.csv", "--runner", "lab", "--output-dir", local, "--telemetry-log", "local.jsonl")
+        tables = [runs.aggregate(folder, self.folder / f"{folder.name}.csv") for folder in (self.out, local)]
+        assert tables[0] == tables[1]
+
+    def interrupt(self, process: subprocess.Popen[str]) -> None:
+        """Press Ctrl-C."""
+        process.send_signal(signal.SIGINT)
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +196,17 @@ def use(cluster: Cluster, patch: pytest.MonkeyPatch) -> Cluster:
 def cluster(started: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """Return the cluster that tests share, all of its nodes up, in the environment of this process."""
     return use(started, monkeypatch)
+
+
+@pytest.fixture
+def make_field(
+    tmp_path: Path, make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Field]:
+    """Return ``make_field(**settings)``: a field with a cluster of its own."""
+    return lambda **settings: Field(tmp_path, use(make_cluster(**settings), monkeypatch))
+
+
+@pytest.fixture
+def field(tmp_path: Path, cluster: Cluster) -> Field:
+    """Return a field on the cluster that tests share."""
+    return Field(tmp_path, cluster)

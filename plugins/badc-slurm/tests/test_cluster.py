@@ -1,0 +1,274 @@
+"""Runs on a real SLURM with four emulated nodes, and what can happen to them there.
+
+After each: every chunk exactly once, and the table made of the results has the bytes of a local run's.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from badc_core.errors import ExitCode
+from badc_slurm.client import Client
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_hundred_shards_at_most_eight_at_a_time(field: Any):
+    field.manifest(200)
+    process = field.run("-s", "throttle=8", shard_chunks=2)
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(field.running()))
+        time.sleep(0.3)
+    said = field.end(process)
+    assert 1 < most <= 8
+    assert "400 chunks in" in said
+    assert "n4:cpu-0" in said
+    assert len(list((field.run_folder / "shards").glob("*.done.json"))) == 200
+    field.check()
+
+
+def test_a_task_that_fails_once_is_tried_again(field: Any):
+    field.manifest(8)
+    field.end(field.run(wrong="die", at="REC1_0_", times=1, log=field.log))
+    assert field.jobs == 2
+    field.check()
+
+
+def test_what_fails_always_is_said_and_done_later(field: Any):
+    field.manifest(8)
+    said = field.end(field.run("-s", "retries=1", wrong="die", at="REC1_0_", log=field.log), ExitCode.ERROR)
+    assert "1 of 4 shards did not come to their end" in said
+    assert "badc jobs resume" in said
+    assert "failed: FAILED on n" in field.badc("jobs", "status", "--output-dir", field.out)
+    assert "ended with status 137" in field.badc("jobs", "logs", "--output-dir", field.out)
+    field.end(field.run())  # the same command, mended: what a local run would do, too
+    field.chunks and field.check()
+
+
+def test_nothing_is_tried_again_where_nothing_works(field: Any):
+    field.manifest(8)
+    said = field.end(field.run(wrong="die"), ExitCode.ERROR)
+    assert "4 of 4 shards did not come to their end" in said
+    assert field.jobs == 1
+
+
+def test_ctrl_c_leaves_the_jobs_running(field: Any):
+    field.manifest(10)
+    process = field.run(sleep_ms=300)
+    field.until_committed()
+    field.interrupt(process)
+    said = field.end(process, ExitCode.RESUME)
+    run_id = field.run_folder.name
+    assert "The jobs go on without this command" in said
+    assert f"badc jobs cancel {run_id}" in said
+    assert field.running()
+    said = field.badc("jobs", "resume", run_id, "--output-dir", field.out)
+    assert "20 chunks in" in said
+    assert field.jobs == 1
+    field.check()
+
+
+def test_a_killed_login_and_its_resume(field: Any):
+    field.manifest(10)
+    process = field.run(sleep_ms=200)
+    field.until_committed()
+    process.kill()
+    process.communicate()
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    assert field.jobs == 1
+    field.check()
+
+
+def test_detached_then_looked_at_from_anywhere(field: Any):
+    field.manifest(10)
+    said = field.end(field.run("--detach", sleep_ms=200))
+    assert "goes on by itself" in said
+    listed = json.loads(field.badc("jobs", "list", "--output-dir", field.out, "--json"))
+    assert [entry["scheduler"] for entry in listed] == ["slurm"]
+    seen = json.loads(field.badc("jobs", "status", "--output-dir", field.out, "--json"))
+    assert len(seen["shards"]) == 6
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    assert "ended" in field.badc("jobs", "list", "--output-dir", field.out)
+    field.check()
+
+
+def test_two_runs_at_once(field: Any):
+    """Into one folder: the second is refused. Into two: they do not know of each other."""
+    field.manifest(6)
+    first = field.run(sleep_ms=300)
+    field.until_committed()
+    elsewhere = field.run("--telemetry-log", "other.jsonl", output=field.folder / "other")
+    assert "in use by" in field.end(field.run(), ExitCode.HELD)
+    field.interrupt(first)
+    field.end(first, ExitCode.RESUME)
+    assert "goes on by itself" in field.end(field.run(), ExitCode.HELD)
+    local = field.start("infer", "run", "m.csv", "--runner", "lab", "--output-dir", field.out)
+    assert "badc jobs resume" in field.end(local, ExitCode.HELD)
+    field.end(elsewhere)
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    field.check()
+
+
+def test_one_task_cancelled_by_hand_stays_so_until_somebody_says_otherwise(field: Any):
+    field.manifest(8)
+    process = field.run(sleep_ms=500)
+    field.until_committed()
+    field.cluster.ask("scancel", f"{field.job}_1")
+    said = field.end(process, ExitCode.ERROR)
+    assert "1 of 4 shards did not come to their end (1 x by scancel)" in said
+    assert "cancelled: by scancel" in field.badc("jobs", "status", "--output-dir", field.out)
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    assert field.jobs == 2
+    field.check()
+
+
+def test_a_run_is_cancelled_and_done_by_the_same_command(field: Any):
+    field.manifest(10)
+    field.end(field.run("--detach", sleep_ms=500))
+    field.until_committed()
+    said = field.badc("jobs", "cancel", "--output-dir", field.out)
+    assert "cancelled" in said
+    field.until(lambda: not field.running(), "nothing runs")
+    done = field.committed()
+    assert 0 < done < 20
+    assert f"{done} of 20 were done before" in field.end(field.run())
+    field.chunks = 20
+    runs_folder = sorted(path.name for path in (field.out / ".badc").iterdir() if path.is_dir())
+    assert len(runs_folder) == 2
+
+
+def test_a_signal_before_the_time_limit_puts_one_task_back(field: Any):
+    field.manifest(20, 1)
+    process = field.run(sleep_ms=400, batch=1, shard_chunks=10)
+    field.until_committed(4)
+    before = field.committed()
+    field.cluster.ask("scancel", "-b", "-s", "USR1", f"{field.job}_1")
+    field.until(lambda: "task " in field.logs() and f"{field.job}_1.1 on" in field.logs(), "a second life")
+    field.end(process)
+    assert before < 20
+    assert f"{field.job}_0.1" not in field.logs()
+    assert field.jobs == 1
+    field.check()
+
+
+def test_a_real_time_limit(field: Any):
+    """The limit is a minute, the work of one task takes longer."""
+    field.manifest(30, 1)
+    process = field.run("-s", "time=1", "-s", "warn_s=20", sleep_ms=3000, batch=1, shard_chunks=30)
+    field.end(process, patience_s=290)
+    assert ".1 on n" in field.logs()
+    field.check()
+
+
+def test_preemption(field: Any):
+    field.manifest(16)
+    process = field.run("-s", "partition=low", "-s", "cpus=4", sleep_ms=1000, shard_chunks=8)
+    field.until_committed(4)
+    wrap = ["--wrap", "sleep 3", "-p", "main", "-N4", "--exclusive", "-o", "/dev/null"]
+    assert "Submitted" in field.cluster.ask("sbatch", *wrap)
+    field.end(process)
+    assert ".1 on n" in field.logs()
+    assert field.jobs == 1
+    field.check()
+
+
+def test_a_node_that_goes_down(field: Any):
+    field.manifest(16)
+    process = field.run(sleep_ms=1000, shard_chunks=8, batch=1)
+    field.until_committed(2)
+    node = field.running()[0].split()[1]
+    field.cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    field.cluster.ask("scontrol", "update", f"nodename={node}", "state=resume")
+    field.end(process)
+    assert ".1 on n" in field.logs()
+    field.check()
+
+
+def test_a_killed_node_daemon(field: Any):
+    """Its task goes on, unseen, while SLURM starts it anew elsewhere: still every chunk counts once."""
+    field.manifest(40)
+    process = field.run(sleep_ms=1000, shard_chunks=40, batch=1)
+    field.until_committed(2)
+    node = field.running()[0].split()[1]
+    field.cluster.end(f"slurmd-{node}", signal.SIGKILL)
+    field.until(lambda: ".1 on n" in field.logs(), "the task is begun again", 120)
+    field.cluster.start_node(node)
+    field.end(process, patience_s=280)
+    field.check()
+
+
+def test_a_killed_controller(field: Any):
+    field.manifest(10)
+    process = field.run("-s", "patience_s=5", sleep_ms=700, batch=1)
+    field.until_committed(2)
+    field.cluster.end("slurmctld", signal.SIGKILL)
+    time.sleep(8)
+    field.cluster.start_controller()
+    field.end(process)
+    field.check()
+
+
+def test_gpus_by_number(field: Any):
+    """Two tasks share a node of two GPUs; a task of two GPUs runs two workers, each on its own."""
+    field.manifest(20)
+    show = 'setup=echo "GPUs $CUDA_VISIBLE_DEVICES"'
+    field.end(field.run("-s", "gpus=1", "-s", "sbatch=--nodelist=n1", "-s", show, sleep_ms=150, shard_chunks=10))
+    seen = [_environment_of(field, index) for index in range(4)]
+    assert set(seen) == {"0", "1"}
+    field.check()
+    other = field.run("-s", "gpus=2", "-s", "sbatch=--nodelist=n2", output=field.folder / "two", sleep_ms=50, batch=1)
+    said = field.end(other)
+    assert "n2:gpu-0" in said
+    assert "n2:gpu-1" in said
+
+
+def _environment_of(field: Any, shard: int) -> str:
+    text = (field.run_folder / "logs" / f"{shard:06d}.log").read_text()
+    return text.partition("GPUs ")[2].partition("\n")[0]
+
+
+def test_an_answer_that_got_lost_is_looked_up_not_asked_for_again(field: Any):
+    """Killed after sbatch took the job, before its id was written down."""
+    field.manifest(8)
+    field.end(field.run("--detach", sleep_ms=100))
+    folder = field.run_folder
+    journal = folder / "slurm" / "journal.jsonl"
+    kept = [line for line in journal.read_text().splitlines(keepends=True) if '"submitted"' not in line]
+    journal.write_text("".join(kept))
+    (folder / "submission.json").unlink()
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    names = field.cluster.ask("squeue", "-h", "-t", "all", "-o", "%F", f"--name=badc-{folder.name}-0").split()
+    assert set(names) == {field.job}
+    assert field.jobs == 1
+    field.check()
+
+
+def test_large_arrays_are_split(make_field: Callable[..., Any]):
+    """And tasks that SLURM forgets two seconds after their end, without accounting, are no matter."""
+    field = make_field(nodes=2, max_array=4, extra=["MinJobAge=2"])
+    field.manifest(10)
+    options = ("-s", "lost_s=5", "-s", "throttle=6")
+    field.end(field.run(*options, shard_chunks=2, wrong="die", at="REC1_0_", times=1, log=field.log))
+    scripts = sorted(path.read_text() for path in (field.run_folder / "slurm").glob("*.sh"))
+    assert sum("--array=0-3%2" in text for text in scripts) == 2
+    assert sum("--array=0-1%2" in text for text in scripts) == 1
+    assert field.jobs == 4
+    field.check()
+    assert Client().named("badc-nobody") is None
+
+
+def test_another_version_on_the_node_is_refused(field: Any):
+    field.manifest(8)
+    field.end(field.run("--detach", "-s", "setup=sleep 4"))
+    plan = field.run_folder / "plan.json"
+    plan.write_text(plan.read_text().replace('"badc-core": "', '"badc-core": "9.'))
+    said = field.badc("jobs", "resume", "--output-dir", field.out, status=ExitCode.ERROR)
+    assert "did not come to their end" in said
+    assert "The plan was made with badc-core 9." in field.badc("jobs", "status", "--output-dir", field.out)
