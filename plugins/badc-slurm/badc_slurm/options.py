@@ -20,6 +20,11 @@ def _plain(options: object, attribute: Attribute[Any], value: str | None) -> Non
         raise ValueError(f"{attribute.name} cannot be {value!r}: no blanks, quotes, backslashes or '#'")
 
 
+def _gpus(options: object, attribute: Attribute[Any], value: str) -> None:
+    if not re.fullmatch(r"([\w.-]+:)?\d+", value):
+        raise ValueError(f"{attribute.name} cannot be {value!r}: it is a number, or a kind and a number, like v100:4")
+
+
 def _time(options: object, attribute: Attribute[Any], value: str | None) -> None:
     if value is not None:
         minutes_of(value)
@@ -84,7 +89,7 @@ class SlurmOptions:
     qos: str | None = option(None, help="quality of service", validator=_plain)
     constraint: str | None = option(None, help="features that nodes must have", validator=_plain)
     time: str | None = option(None, help="time limit of a task: 4:00:00, 90 (minutes), 1-12:00:00", validator=_time)
-    gpus: str = option("0", help="GPUs of a task: 1, or v100:4; each gets a worker", validator=_plain)
+    gpus: str = option("0", help="GPUs of a task: 1, or v100:4; each gets a worker", validator=_gpus)
     cpus: int | None = option(None, help="processor cores of a task", validator=validators.optional(validators.ge(1)))
     mem: str | None = option(None, help="memory of a task: 16G", validator=_plain)
     raise_mem: float = option(

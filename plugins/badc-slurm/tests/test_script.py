@@ -1,0 +1,163 @@
+"""The array script: what it says, with names of every kind, and that a shell reads it as it is meant."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from badc_core.config import fill
+from badc_core.errors import UsageError
+from badc_core.plan import Plan
+from badc_core.protocols import Run, RunnerIdentity
+from badc_slurm.journal import Part
+from badc_slurm.options import SlurmOptions
+from badc_slurm.scheduler import SlurmScheduler
+from badc_slurm.script import Place, array_script, badc_command
+
+NASTY = {
+    "plain": "/scratch/anna/out",
+    "blank": "/scratch/my data/out",
+    "apostrophe": "/scratch/Anna's/out",
+    "quotes": '/scratch/"a" `b` $(touch /tmp/never) $HOME/out',
+    "newline": "/scratch/a\nb/out",
+    "percent": "/scratch/100%/%A_%a/out",
+    "backslash": "/scratch/a\\b/out",
+    "unicode": "/scratch/Größe 鳥/out",
+    "dash": "/scratch/-rf/--/out",
+    "glob": "/scratch/*[a]?/out",
+}
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def script(
+    folder: str = NASTY["plain"], *, shards: tuple[int, ...] = (0, 1, 2), offset: int = 0, **options: Any
+) -> str:
+    chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
+    assert chosen is not None
+    place = Place(Path(folder) / ".badc" / "RUN", Path(folder).parent, badc_command(chosen, "/venv/bin/python"))
+    return array_script(chosen, place, Part("badc-RUN-0", offset, shards), chosen.throttle, [Path(folder)])
+
+
+def run_part(text: str) -> str:
+    """Return the script up to where its log is opened: only variables."""
+    return text.partition("mkdir -p")[0]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_scripts_are_as_they_were(name: str):
+    """Snapshots: read the difference when one changes, then delete the file and run the test twice."""
+    path = SNAPSHOTS / f"{name}.sh"
+    text = script(NASTY[name])
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        pytest.fail(f"{path} was not there; it is now")
+    assert text == path.read_text()
+
+
+ALL = {
+    "partition": "gpu", "account": "st-anna-1", "qos": "high", "constraint": "a100", "time": "4:00:00",
+    "gpus": "v100:4", "cpus": 6, "mem": "16G", "throttle": 20, "nice": 100, "exclude": "n[1-3]", "requeue": 2,
+    "warn_s": 300,
+    "sbatch": ("--reservation=birds",), "setup": ("module load cuda", "source ~/venv/bin/activate"),
+}  # fmt: skip
+
+
+def test_all_options_at_once():
+    lines = script(shards=(7, 8, 9, 12), offset=5, **ALL).splitlines()
+    assert [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")] == [
+        "--job-name=badc-RUN-0", "--array=2-4,7%20", "--output=/dev/null", "--open-mode=append", "--signal=B:USR1@300",
+        "--account=st-anna-1", "--partition=gpu", "--qos=high", "--constraint=a100", "--gres=gpu:v100:4",
+        "--time=4:00:00", "--cpus-per-task=6", "--mem=16G", "--exclude=n[1-3]", "--nice=100", "--requeue",
+        "--reservation=birds",
+    ]  # fmt: skip
+    assert "shard=$((5 + SLURM_ARRAY_TASK_ID))" in lines
+    assert lines.index("module load cuda") < lines.index("set -euo pipefail")  # modules do not bear strict mode
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_shell_reads_the_names_as_they_are(name: str):
+    text = run_part(script(NASTY[name])) + 'printf "%s\\0" "$folder" "$workdir" "$shard" "$task" "$life"'
+    said = subprocess.run(
+        ["bash", "-c", text],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={
+            "SLURM_ARRAY_JOB_ID": "5",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_RESTART_COUNT": "1",
+            "PATH": "/usr/bin:/bin",
+        },
+    ).stdout.split("\0")
+    folder = Path(NASTY[name])
+    assert said[:5] == [str(folder / ".badc" / "RUN"), str(folder.parent), "3", "5_3", "5_3.1"]
+
+
+SCRIPTS = [*(script(folder) for folder in NASTY.values()), script(NASTY["quotes"], **{**ALL, "setup": ()})]
+SCRIPTS += [script(NASTY["blank"], container="/i m/badc.sif", gpus="1")]
+SCRIPTS += [script(NASTY["blank"], container="/i m/badc", container_run="ch-run", bind=("/data set",))]
+
+
+@pytest.mark.parametrize("text", SCRIPTS, ids=range(len(SCRIPTS)))
+def test_shellcheck_has_no_complaint(text: str, tmp_path: Path):
+    path = tmp_path / "array.sh"
+    path.write_text(text)
+    done = subprocess.run(["shellcheck", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+
+
+def test_containers():
+    text = script(NASTY["apostrophe"], container="/images/badc.sif", gpus="2", bind=("/data",))
+    assert (
+        """apptainer exec --nv --bind '/scratch/Anna'"'"'s/out' --bind '/scratch/Anna'"'"'s' --bind /data """
+        """--pwd '/scratch/Anna'"'"'s' /images/badc.sif badc worker "$folder" --shard"""
+    ) in text
+    assert "--nv" not in script(container="/images/badc.sif")
+    text = script(container="/images/badc", container_run="ch-run")
+    assert '"--set-env=CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES" --bind /scratch/anna/out:/scratch/anna/out' in text
+    assert "/images/badc -- badc worker" in text
+    assert "env -i /images/badc badc worker" in script(container="/images/badc", container_run="env -i")
+
+
+def test_another_way_to_call_badc():
+    assert "/venv/bin/python -m badc_core worker" in script()
+    assert "'/opt/my badc/bin/badc' worker" in script(command="'/opt/my badc/bin/badc'")
+
+
+def test_a_task_without_gpus_sees_none():
+    """Whatever the login shell had in its environment, which SLURM passes on."""
+    assert "export CUDA_VISIBLE_DEVICES='' #" in script()
+    assert 'export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES-}"' in script(gpus="1")
+
+
+@pytest.mark.parametrize(("time", "warn"), [("1", 30), ("0:40", 20), ("10", 120), ("4:00:00", 120), (None, 120)])
+def test_the_warning_comes_within_the_limit(time: str | None, warn: int):
+    assert f"--signal=B:USR1@{warn}\n" in script(time=time)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("partition", "a b"), ("account", "a'b"), ("mem", "8G\n#SBATCH --uid=0"), ("gpus", "1 # none"),
+        ("sbatch", "reservation"), ("sbatch", "--a\n--b"), ("time", "soon"), ("time", "1:2:3:4"), ("throttle", "-1"),
+        ("shard_minutes", "0"), ("gpus", "many"),
+    ],
+)  # fmt: skip
+def test_what_cannot_stand_there_is_refused(option: str, value: str):
+    with pytest.raises(UsageError, match=option):
+        fill(SlurmOptions, {option: value}, "scheduler 'slurm'")
+
+
+def test_rendering_splits_and_divides_the_throttle():
+    plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None, (Path("/o"),),
+                "files", shards=25)  # fmt: skip
+    files = SlurmScheduler(SlurmOptions(max_array=10, throttle=7)).render(Run(Path("/o/.badc/RUN"), plan, ()))
+    assert list(files) == ["badc-RUN-0.sh", "badc-RUN-1.sh", "badc-RUN-2.sh"]
+    arrays = [line for text in files.values() for line in text.splitlines() if "--array" in line]
+    assert arrays == ["#SBATCH --array=0-9%3", "#SBATCH --array=0-9%3", "#SBATCH --array=0-4%3"]
+    assert "shard=$((20 + SLURM_ARRAY_TASK_ID))" in files["badc-RUN-2.sh"]
