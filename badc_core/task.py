@@ -280,7 +280,7 @@ def _work(life: Life, stop: _Stop, host: Host) -> ExitCode:
         _watch(run, cut, stop, host)
         hub.flush()
         failures = hub.counts.failures
-        undone = sum(left) - hub.counts.chunks
+        undone = sum(left) + len(silent) - hub.counts.chunks
     return _ended(life, plan, undone, failures, reports, stop)
 
 
