@@ -125,6 +125,16 @@ class Cluster:
             self.end(f"slurmd-{node}")
         self.end("slurmctld")
 
+    def heal(self) -> None:
+        """End all jobs, start what was killed, and wait until all nodes are ready."""
+        self.start_controller()
+        self.ask("scancel", "--full", "-u", getpass.getuser())
+        for node in self.names:
+            self.start_node(node)
+            self.ask("scontrol", "update", f"nodename={node}", "state=resume")
+        self.until(lambda: not self.ask("squeue", "-h").strip(), "jobs do not end")
+        self.until(self._ready, "nodes are not ready")
+
     def start_controller(self) -> None:
         """Start the controller, and wait until it answers."""
         self._start("slurmctld", "slurmctld", "-D")

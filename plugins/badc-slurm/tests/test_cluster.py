@@ -49,7 +49,7 @@ def test_what_fails_always_is_said_and_done_later(field: Any):
     assert "failed: FAILED on n" in field.badc("jobs", "status", "--output-dir", field.out)
     assert "ended with status 137" in field.badc("jobs", "logs", "--output-dir", field.out)
     field.end(field.run())  # the same command, mended: what a local run would do, too
-    field.chunks and field.check()
+    field.check()
 
 
 def test_nothing_is_tried_again_where_nothing_works(field: Any):
@@ -61,7 +61,7 @@ def test_nothing_is_tried_again_where_nothing_works(field: Any):
 
 def test_ctrl_c_leaves_the_jobs_running(field: Any):
     field.manifest(10)
-    process = field.run(sleep_ms=300)
+    process = field.run(sleep_ms=1500)
     field.until_committed()
     field.interrupt(process)
     said = field.end(process, ExitCode.RESUME)
@@ -93,7 +93,7 @@ def test_detached_then_looked_at_from_anywhere(field: Any):
     listed = json.loads(field.badc("jobs", "list", "--output-dir", field.out, "--json"))
     assert [entry["scheduler"] for entry in listed] == ["slurm"]
     seen = json.loads(field.badc("jobs", "status", "--output-dir", field.out, "--json"))
-    assert len(seen["shards"]) == 6
+    assert len(seen["shards"]) == 5
     field.badc("jobs", "resume", "--output-dir", field.out)
     assert "ended" in field.badc("jobs", "list", "--output-dir", field.out)
     field.check()
@@ -102,7 +102,7 @@ def test_detached_then_looked_at_from_anywhere(field: Any):
 def test_two_runs_at_once(field: Any):
     """Into one folder: the second is refused. Into two: they do not know of each other."""
     field.manifest(6)
-    first = field.run(sleep_ms=300)
+    first = field.run(sleep_ms=3000)
     field.until_committed()
     elsewhere = field.run("--telemetry-log", "other.jsonl", output=field.folder / "other")
     assert "in use by" in field.end(field.run(), ExitCode.HELD)
@@ -118,7 +118,7 @@ def test_two_runs_at_once(field: Any):
 
 def test_one_task_cancelled_by_hand_stays_so_until_somebody_says_otherwise(field: Any):
     field.manifest(8)
-    process = field.run(sleep_ms=500)
+    process = field.run(sleep_ms=1500)
     field.until_committed()
     field.cluster.ask("scancel", f"{field.job}_1")
     said = field.end(process, ExitCode.ERROR)
@@ -131,7 +131,7 @@ def test_one_task_cancelled_by_hand_stays_so_until_somebody_says_otherwise(field
 
 def test_a_run_is_cancelled_and_done_by_the_same_command(field: Any):
     field.manifest(10)
-    field.end(field.run("--detach", sleep_ms=500))
+    field.end(field.run("--detach", sleep_ms=2000))
     field.until_committed()
     said = field.badc("jobs", "cancel", "--output-dir", field.out)
     assert "cancelled" in said
@@ -139,14 +139,13 @@ def test_a_run_is_cancelled_and_done_by_the_same_command(field: Any):
     done = field.committed()
     assert 0 < done < 20
     assert f"{done} of 20 were done before" in field.end(field.run())
-    field.chunks = 20
-    runs_folder = sorted(path.name for path in (field.out / ".badc").iterdir() if path.is_dir())
-    assert len(runs_folder) == 2
+    field.check()
+    assert len(list((field.out / ".badc").glob("*/plan.json"))) == 2
 
 
 def test_a_signal_before_the_time_limit_puts_one_task_back(field: Any):
     field.manifest(20, 1)
-    process = field.run(sleep_ms=400, batch=1, shard_chunks=10)
+    process = field.run(sleep_ms=400, shard_chunks=10)
     field.until_committed(4)
     before = field.committed()
     field.cluster.ask("scancel", "-b", "-s", "USR1", f"{field.job}_1")
@@ -161,7 +160,7 @@ def test_a_signal_before_the_time_limit_puts_one_task_back(field: Any):
 def test_a_real_time_limit(field: Any):
     """The limit is a minute, the work of one task takes longer."""
     field.manifest(30, 1)
-    process = field.run("-s", "time=1", "-s", "warn_s=20", sleep_ms=3000, batch=1, shard_chunks=30)
+    process = field.run("-s", "time=1", "-s", "warn_s=20", sleep_ms=3000, shard_chunks=30)
     field.end(process, patience_s=290)
     assert ".1 on n" in field.logs()
     field.check()
@@ -169,8 +168,8 @@ def test_a_real_time_limit(field: Any):
 
 def test_preemption(field: Any):
     field.manifest(16)
-    process = field.run("-s", "partition=low", "-s", "cpus=4", sleep_ms=1000, shard_chunks=8)
-    field.until_committed(4)
+    process = field.run("-s", "partition=low", "-s", "cpus=4", sleep_ms=2000, shard_chunks=8)
+    field.until_committed(2)
     wrap = ["--wrap", "sleep 3", "-p", "main", "-N4", "--exclusive", "-o", "/dev/null"]
     assert "Submitted" in field.cluster.ask("sbatch", *wrap)
     field.end(process)
@@ -181,7 +180,7 @@ def test_preemption(field: Any):
 
 def test_a_node_that_goes_down(field: Any):
     field.manifest(16)
-    process = field.run(sleep_ms=1000, shard_chunks=8, batch=1)
+    process = field.run(sleep_ms=1000, shard_chunks=8)
     field.until_committed(2)
     node = field.running()[0].split()[1]
     field.cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
@@ -194,7 +193,7 @@ def test_a_node_that_goes_down(field: Any):
 def test_a_killed_node_daemon(field: Any):
     """Its task goes on, unseen, while SLURM starts it anew elsewhere: still every chunk counts once."""
     field.manifest(40)
-    process = field.run(sleep_ms=1000, shard_chunks=40, batch=1)
+    process = field.run(sleep_ms=1000, shard_chunks=40)
     field.until_committed(2)
     node = field.running()[0].split()[1]
     field.cluster.end(f"slurmd-{node}", signal.SIGKILL)
@@ -206,7 +205,7 @@ def test_a_killed_node_daemon(field: Any):
 
 def test_a_killed_controller(field: Any):
     field.manifest(10)
-    process = field.run("-s", "patience_s=5", sleep_ms=700, batch=1)
+    process = field.run("-s", "patience_s=5", sleep_ms=700)
     field.until_committed(2)
     field.cluster.end("slurmctld", signal.SIGKILL)
     time.sleep(8)
@@ -223,7 +222,7 @@ def test_gpus_by_number(field: Any):
     seen = [_environment_of(field, index) for index in range(4)]
     assert set(seen) == {"0", "1"}
     field.check()
-    other = field.run("-s", "gpus=2", "-s", "sbatch=--nodelist=n2", output=field.folder / "two", sleep_ms=50, batch=1)
+    other = field.run("-s", "gpus=2", "-s", "sbatch=--nodelist=n2", output=field.folder / "two", sleep_ms=100)
     said = field.end(other)
     assert "n2:gpu-0" in said
     assert "n2:gpu-1" in said
