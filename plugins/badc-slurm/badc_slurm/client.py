@@ -141,15 +141,27 @@ class Client:
             raise SlurmError(f"{words[0]} says: {said}", answered=not _may_have_been_heard(said))
         return done.stdout
 
-    def submit(self, script: Path, workdir: Path) -> str:
+    def submit(self, script: Path, workdir: Path, words_of_slurm: Path) -> str:
         """Submit a script and return the job's id.
+
+        Parameters
+        ----------
+        script
+            The array script.
+        workdir
+            Where tasks begin.
+        words_of_slurm
+            File for what SLURM itself has to say of tasks: that their time is over, or that they took too much memory.
 
         Raises
         ------
         SlurmError
             It was refused, or nobody knows.
         """
-        words = ["sbatch", "--parsable", str(script)]
+        words = ["sbatch", "--parsable"]
+        if "\\" not in str(words_of_slurm):  # sbatch has its own idea of that
+            words.append("--output=" + str(words_of_slurm).replace("%", "%%"))
+        words.append(str(script))
         answer = self._call(*words, cwd=workdir if workdir.is_dir() else None)
         job_id = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
         if not job_id.isdigit():

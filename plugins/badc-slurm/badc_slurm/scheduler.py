@@ -139,7 +139,7 @@ class SlurmScheduler:
         """Submit one array: noted before, looked up by its name when nobody knows the answer."""
         journal.intend(part)
         try:
-            job_id: str | None = self._client.submit(script, workdir)
+            job_id: str | None = self._client.submit(script, workdir, script.with_suffix(".out"))
         except SlurmError as error:
             if error.answered:
                 journal.note("refused", name=part.name, error=error.message)

@@ -1,0 +1,342 @@
+"""Submitting, asking and trying again, with commands that only pretend: what no real cluster does at will."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from badc_core.config import fill
+from badc_core.plan import Plan, Shard, write_plan
+from badc_core.protocols import Run, RunnerIdentity, Submission
+from badc_core.run_folders import note_done, note_error
+from badc_slurm.client import SlurmError
+from badc_slurm.judging import SETTLE_S
+from badc_slurm.options import SlurmOptions
+from badc_slurm.scheduler import SlurmScheduler
+
+STUB = Path(__file__).parent / "stub_slurm.py"
+
+
+class Stub:
+    """A SLURM that does what it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        (home / "bin").mkdir(parents=True)
+        for command in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
+            path = home / "bin" / command
+            path.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+            path.chmod(0o755)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        path = self.home / "jobs.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def set(self, job_id: str, told: str, *indices: int) -> None:
+        """Put tasks of a job into a state, ``STATE|node|reason``; all when none is named."""
+        jobs = self.jobs
+        for index in indices or map(int, jobs[job_id]["tasks"]):
+            jobs[job_id]["tasks"][str(index)] = told
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def forget(self, job_id: str, *indices: int) -> None:
+        """Purge tasks."""
+        jobs = self.jobs
+        for index in indices:
+            del jobs[job_id]["tasks"][str(index)]
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def fail(self, command: str, words: str, times: int = 1, *, taken: bool = False) -> None:
+        (self.home / "fail.json").write_text(json.dumps({command: {"times": times, "words": words, "taken": taken}}))
+
+    def calls(self, command: str) -> int:
+        return sum(line.split()[0] == command for line in (self.home / "calls.txt").read_text().splitlines())
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
+    stub = Stub(tmp_path / "slurm")
+    monkeypatch.setenv("STUB", str(stub.home))
+    monkeypatch.setenv("PATH", f"{stub.home / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return stub
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return ``clock(seconds)``, which moves on what the scheduler takes for the time."""
+    import badc_slurm.scheduler as module
+
+    class Time:
+        now_s = 1000.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+    found = Time()
+    monkeypatch.setattr(module, "time", found)
+
+    def move(seconds: float) -> None:
+        found.now_s += seconds
+
+    return move
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    folder = tmp_path / "out" / ".badc" / "RUN"
+    folder.mkdir(parents=True)
+    plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None,
+                (tmp_path / "out",), "files", shards=6)  # fmt: skip
+    write_plan(folder, plan)
+    return Run(folder, plan, ())
+
+
+def scheduler(**options: Any) -> SlurmScheduler:
+    chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
+    assert chosen is not None
+    return SlurmScheduler(chosen)
+
+
+def shards(number: int = 6) -> list[Shard]:
+    return [Shard(index, index, 1, 0, 0, 0) for index in range(number)]
+
+
+def states(one: SlurmScheduler, submission: Submission) -> str:
+    """Return the first letters of all states."""
+    found = one.states(submission)
+    return "".join(found[index].state[0] for index in range(submission.shards))
+
+
+def test_one_array_one_question(slurm: Stub, run: Run):
+    one = scheduler(partition="gpu")
+    submission = one.submit(run, shards())
+    assert list(slurm.jobs) == ["100"]
+    assert slurm.jobs["100"]["options"]["partition"] == "gpu"
+    asked = slurm.calls("squeue")
+    assert states(one, submission) == "wwwwww"
+    assert slurm.calls("squeue") == asked + 1
+    assert slurm.calls("sacct") == 0
+    slurm.set("100", "RUNNING|n1|None", 0, 1)
+    note_done(run.folder, 1)
+    assert states(one, submission) == "rdwwww"
+    assert states(scheduler(), Submission("slurm", 6, {"folder": str(run.folder)})) == "rdwwww"
+
+
+def test_handed_over_again_it_is_not_submitted_again(slurm: Stub, run: Run):
+    scheduler().submit(run, shards())
+    scheduler().submit(run, shards())
+    assert slurm.calls("sbatch") == 1
+
+
+def test_an_answer_that_times_out_is_looked_up(slurm: Stub, run: Run):
+    slurm.fail(
+        "sbatch", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", taken=True
+    )
+    one = scheduler()
+    submission = one.submit(run, shards())
+    assert slurm.calls("sbatch") == 1
+    assert states(one, submission) == "wwwwww"
+
+
+def test_a_submission_of_which_nobody_knows_is_found_by_the_next_process(slurm: Stub, run: Run):
+    slurm.fail("sbatch", "sbatch: error: Unable to contact slurm controller", taken=True)
+    squeue = slurm.home / "bin" / "squeue"
+    works = squeue.read_text()
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(SlurmError, match="squeue says: status 1"):
+        scheduler().submit(run, shards())
+    squeue.write_text(works)
+    one = scheduler()
+    submission = one.submit(run, shards())
+    assert slurm.calls("sbatch") == 1
+    assert states(one, submission) == "wwwwww"
+
+
+def test_a_refusal_is_said_and_can_be_mended(slurm: Stub, run: Run):
+    slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
+    with pytest.raises(SlurmError, match="invalid partition"):
+        scheduler().submit(run, shards())
+    assert slurm.jobs == {}
+    scheduler().submit(run, shards())
+    assert list(slurm.jobs) == ["100"]
+
+
+def test_arrays_are_as_large_as_the_cluster_takes_them(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUB_MAX_ARRAY", "4")
+    one = scheduler(throttle=3)
+    submission = one.submit(run, shards())
+    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-3%2", "0-1%2"]
+    slurm.set("101", "RUNNING|n1|None", 1)
+    assert states(one, submission) == "wwwwwr"
+
+
+def test_what_a_limit_of_jobs_keeps_out_waits_and_is_handed_over_later(
+    slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("STUB_MAX_ARRAY", "4")
+    one = scheduler()
+    first_call = one._client.submit
+    taken: list[str] = []
+
+    def limited(*words: Any) -> str:
+        if taken:
+            raise SlurmError("sbatch says: Job violates accounting/QOS policy")
+        taken.append(first_call(*words))
+        return taken[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one._client, "submit", limited)
+        submission = one.submit(run, shards())
+    assert one.states(submission)[5].detail == "not handed over yet"
+    assert states(one, submission) == "wwwwww"
+    assert one.retry(submission) == 2
+    assert one.states(submission)[5].detail == "Priority"
+
+
+def test_a_shard_is_tried_again_within_its_budget(slurm: Stub, run: Run):
+    one = scheduler(retries=2)
+    submission = one.submit(run, shards())
+    for attempt in range(3):
+        job_id = str(100 + attempt)
+        slurm.set(job_id, "TIMEOUT|n1|TimeLimit", 3)
+        assert states(one, submission) == "wwwfww"
+        assert one.retry(submission) == (1 if attempt < 2 else 0)
+    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-5", "3", "3"]
+    assert scheduler().retry(submission, everything=True) == 1
+
+
+def test_memory_is_raised_for_who_ran_out_of_it(slurm: Stub, run: Run):
+    one = scheduler(mem="8G", raise_mem=1.5)
+    submission = one.submit(run, shards())
+    slurm.set("100", "OUT_OF_MEMORY|n1|OutOfMemory", 1, 2)
+    slurm.set("100", "TIMEOUT|n1|TimeLimit", 4)
+    assert one.retry(submission) == 3
+    assert {(job["options"]["array"], job["options"]["mem"]) for job in slurm.jobs.values()} == {
+        ("0-5", "8G"), ("1-2", "12G"), ("4", "8G"),
+    }  # fmt: skip
+    again = next(job_id for job_id, job in slurm.jobs.items() if job["options"]["mem"] == "12G")
+    slurm.set(again, "OUT_OF_MEMORY|n1|OutOfMemory", 1)
+    one.retry(submission)
+    assert slurm.jobs["103"]["options"]["mem"] == "18G"
+
+
+def test_slurms_own_second_try_is_waited_for(slurm: Stub, run: Run, clock: Callable[[float], None]):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.set("100", "NODE_FAIL|n1|None", 0)
+    assert (states(one, submission), one.retry(submission)) == ("uwwwww", 0)
+    slurm.set("100", "PENDING||BeginTime", 0)
+    clock(SETTLE_S + 1)
+    assert states(one, submission) == "wwwwww"
+    slurm.set("100", "NODE_FAIL|n1|None", 0)
+    states(one, submission)
+    clock(SETTLE_S + 1)
+    assert (states(one, submission), one.retry(submission)) == ("fwwwww", 1)
+
+
+def test_a_task_that_vanishes_is_lost_after_a_while(slurm: Stub, run: Run, clock: Callable[[float], None]):
+    one = scheduler(lost_s=60)
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0, 5)
+    note_done(run.folder, 5)
+    assert (states(one, submission), one.retry(submission)) == ("uwwwwd", 0)
+    assert slurm.calls("sacct") == 1  # there is no accounting, which need not be asked again
+    clock(61)
+    assert (states(one, submission), one.retry(submission)) == ("fwwwwd", 1)
+
+
+def test_a_person_need_not_wait_for_that(slurm: Stub, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0)
+    assert one.retry(submission, everything=True) == 1
+
+
+def test_accounting_tells_what_the_queue_forgot(slurm: Stub, run: Run):
+    (slurm.home / "sacct.txt").write_text("100_0|OUT_OF_MEMORY|n1\n100_1|CANCELLED by 0|n1\n100|COMPLETED|n1\n")
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0, 1, 2)
+    assert states(one, submission) == "fcuwww"
+
+
+def test_a_silent_controller_is_no_news(slurm: Stub, run: Run, clock: Callable[[float], None]):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    note_done(run.folder, 0)
+    slurm.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)", 4)
+    assert states(one, submission) == "duuuuu"
+    clock(1000)
+    assert (states(one, submission), one.retry(submission)) == ("duuuuu", 0)
+    slurm.fail("squeue", "", 0)
+    assert states(one, submission) == "dwwwww"
+
+
+def test_why_a_shard_failed(slurm: Stub, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.set("100", "FAILED|n2|NonZeroExitCode", 0, 1, 2)
+    note_error(run.folder, 0, "100_0.0", SlurmError("the weights are missing"))
+    log = run.folder / "logs" / "000001.log"
+    log.parent.mkdir()
+    log.write_text("== shard 1, task 100_1.0 on n2\nTraceback\nno such module\n")
+    found = one.states(submission)
+    assert found[0].detail == "FAILED on n2\nthe weights are missing"
+    assert found[1].detail == "FAILED on n2\nTraceback\nno such module"
+    assert found[2].detail == "FAILED on n2"
+    assert one.log(submission, 1) == log
+    assert one.log(submission, 2) is None
+
+
+def test_cancelled_stays_cancelled_even_when_slurm_forgets_it(slurm: Stub, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    note_done(run.folder, 0)
+    one.cancel(submission)
+    assert states(one, submission) == "dccccc"
+    slurm.forget("100", *range(6))
+    assert (states(one, submission), one.retry(submission)) == ("dccccc", 0)
+    assert scheduler().retry(submission, everything=True) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "speed", "cpu_workers", "minutes"),
+    [
+        ({}, None, 0, 30 * 20),
+        ({}, 100.0, 0, 30 * 100),
+        ({"speed": 50}, 100.0, 0, 30 * 50),
+        ({"gpus": 4, "shard_minutes": 15}, 100.0, 0, 15 * 400),
+        ({}, 10.0, 3, 30 * 30),
+        ({"time": "0:20:00"}, 100.0, 0, 14 * 100),  # well within the limit
+    ],
+)
+def test_shards_by_length_of_recording(options: Any, speed: float | None, cpu_workers: int, minutes: float):
+    assert scheduler(**options).shard_size(speed, cpu_workers).audio_ms == pytest.approx(minutes * 60_000)
+
+
+def test_without_slurm_it_says_where_to_go(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmError, match="There is no scontrol here"):
+        scheduler().submit(run, shards())
+
+
+def test_options_from_a_file(slurm: Stub, cli: Callable[..., Any], isolated: Path):
+    import runs
+
+    runs.make_manifest(isolated / "m.csv", 3, 2)
+    (isolated / "badc.toml").write_text(
+        '[scheduler.slurm]\npartition = "gpu"\ntime = "4:00:00"\nsetup = ["module load x"]\n'
+    )
+    shown = cli("infer", "run", "m.csv", "--scheduler", "slurm", "-s", "partition=fast", "--dry-run").ok().stdout
+    assert "#SBATCH --partition=fast\n" in shown
+    assert "#SBATCH --time=4:00:00\n" in shown
+    assert "\nmodule load x\n" in shown
+    assert "Shard 0      6 chunks" in shown
+    assert not (slurm.home / "calls.txt").exists()
