@@ -27,6 +27,7 @@ from attrs import define, field
 __all__ = ["PACKAGES", "Cluster", "main", "missing"]
 
 PACKAGES = "slurmctld slurmd slurm-client"
+ACCOUNTING = "slurmdbd slurm-wlm-mysql-plugin mariadb-server"
 _COMMANDS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 _SEARCHED = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin"))
 _PATIENCE_S = 60.0
@@ -38,9 +39,10 @@ def _which(command: str) -> str | None:
     return shutil.which(command, path=os.environ.get("PATH", "") + os.pathsep + _SEARCHED)
 
 
-def missing() -> list[str]:
-    """Return SLURM's commands that are not installed here."""
-    return [command for command in _COMMANDS if _which(command) is None]
+def missing(*, accounting: bool = False) -> list[str]:
+    """Return SLURM's commands that are not installed here; with accounting, also what that needs."""
+    wanted = (*_COMMANDS, *(("slurmdbd", "mariadbd", "mariadb-install-db") if accounting else ()))
+    return [command for command in wanted if _which(command) is None]
 
 
 def _free_ports(count: int) -> int:
@@ -69,6 +71,8 @@ class Cluster:
         How many nodes, and what each pretends to have.
     max_array
         SLURM's ``MaxArraySize``: one more than the largest index.
+    accounting
+        Whether ``sacct`` shall work: with a database of its own.
     extra
         Further lines of ``slurm.conf``.
     """
@@ -78,6 +82,7 @@ class Cluster:
     cpus: int = 4
     gpus: int = 2
     max_array: int = 1001
+    accounting: bool = False
     extra: Sequence[str] = ()
     _port: int = 0
     _started: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
@@ -106,10 +111,12 @@ class Cluster:
             raise RuntimeError(f"{self.root} is too long a path for SLURM's sockets")
         for name in ("run", "log", "ctld", "dev", *(f"spool/{node}" for node in self.names)):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-        self._port = self._port or self._known_port() or _free_ports(self.nodes + 2)
+        self._port = self._port or self._known_port() or _free_ports(self.nodes + 3)
         (self.root / "port").write_text(str(self._port))
         (self.root / "slurm.conf").write_text(self._configuration())
         (self.root / "gres.conf").write_text(self._devices())
+        if self.accounting:
+            self._start_accounting()
         self.start_controller()
         for node in self.names:
             self.start_node(node)
@@ -123,7 +130,8 @@ class Cluster:
                 self.until(lambda: not self.ask("squeue", "-h").strip(), "jobs do not end", 15.0, strict=False)
         for node in self.names:
             self.end(f"slurmd-{node}")
-        self.end("slurmctld")
+        for daemon in ("slurmctld", "slurmdbd", "mariadbd"):
+            self.end(daemon)
 
     def heal(self) -> None:
         """End all jobs, start what was killed, and wait until all nodes are ready."""
@@ -154,6 +162,42 @@ class Cluster:
             if self.alive(daemon):
                 os.kill(pid, signal.SIGKILL)
         (self.root / "run" / f"{daemon}.badc").unlink(missing_ok=True)
+
+    def _start_accounting(self) -> None:
+        """Start a database, and the daemon that keeps accounts in it."""
+        root, me = self.root, getpass.getuser()
+        data, to_socket = f"--datadir={root / 'db'}", f"--socket={root / 'run' / 'db.sock'}"
+        small = ("--no-defaults", data, f"--user={me}", "--innodb-log-file-size=8M")
+        if not (root / "db" / "mysql").exists():
+            self.ask("mariadb-install-db", *small, "--auth-root-authentication-method=normal", "--skip-test-db")
+        port = self._port + self.nodes + 2
+        listening = ("--bind-address=127.0.0.1", f"--port={port}", to_socket, "--skip-networking=0")
+        self._start("mariadbd", "mariadbd", *small, *listening, "--skip-grant-tables")
+        ping = ("mariadb-admin", "--no-defaults", to_socket, "ping")
+        self.until(lambda: "alive" in self.ask(*ping), "the database does not answer")
+        settings = {
+            "AuthType": "auth/none",
+            "CommunicationParameters": "NoInAddrAny",
+            "DbdHost": "localhost",
+            "DbdPort": self._port + self.nodes + 1,
+            "SlurmUser": me,
+            "LogFile": root / "log" / "slurmdbd.log",
+            "PidFile": root / "run" / "slurmdbd.pid",
+            "StorageType": "accounting_storage/mysql",
+            "StorageHost": "127.0.0.1",
+            "StoragePort": port,
+            "StorageUser": "root",
+            "StorageLoc": "slurm_acct",
+        }
+        path = root / "slurmdbd.conf"
+        path.touch(0o600)
+        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        self._start("slurmdbd", "slurmdbd", "-D")
+        self.until(lambda: "rehearsal" in self._accounts(), "accounting does not answer")
+
+    def _accounts(self) -> str:
+        self.ask("sacctmgr", "-i", "add", "cluster", "rehearsal")
+        return self.ask("sacctmgr", "-n", "show", "cluster")
 
     def _start(self, daemon: str, *words: str) -> None:
         if self.alive(daemon):
@@ -248,7 +292,7 @@ class Cluster:
 
     def _configuration(self) -> str:
         root, me = self.root, getpass.getuser()
-        settings = {
+        settings: dict[str, object] = {
             "ClusterName": "rehearsal",
             "SlurmctldHost": "localhost",
             "SlurmctldPort": self._port,
@@ -286,6 +330,10 @@ class Cluster:
         ports = f"[{first}-{last}]" if self.nodes > 1 else str(first)
         names = f"n[1-{self.nodes}]" if self.nodes > 1 else "n1"
         gres = f" Gres=gpu:{self.gpus}" if self.gpus else ""
+        if self.accounting:
+            settings["AccountingStorageType"] = "accounting_storage/slurmdbd"
+            settings["AccountingStorageHost"] = "localhost"
+            settings["AccountingStoragePort"] = self._port + self.nodes + 1
         lines = [f"{key}={value}" for key, value in settings.items()]
         lines += [
             f"NodeName={names} NodeHostname=localhost Port={ports} CPUs={self.cpus} "

@@ -6,15 +6,20 @@ After each: every chunk exactly once, and the table made of the results has the 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import badc_core
 from badc_core.errors import ExitCode
 from badc_slurm.client import Client
+from badc_slurm.rehearsal import ACCOUNTING, missing
 
 pytestmark = pytest.mark.slow
 
@@ -271,3 +276,45 @@ def test_another_version_on_the_node_is_refused(field: Any):
     said = field.badc("jobs", "resume", "--output-dir", field.out, status=ExitCode.ERROR)
     assert "did not come to their end" in said
     assert "The plan was made with badc-core 9." in field.badc("jobs", "status", "--output-dir", field.out)
+
+
+def test_in_a_container(field: Any, tmp_path: Path):
+    """With Charliecloud, whose image is a plain folder; this system's programs are bound into it."""
+    if shutil.which("ch-run") is None:
+        pytest.skip("ch-run is not installed here: apt-get install charliecloud-runtime")
+    image = tmp_path / "image with blank"
+    repository = Path(badc_core.__file__).parents[1]
+    bound = dict.fromkeys([Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), repository])
+    for folder in [*bound, field.folder, *map(Path, ("/etc", "/dev", "/proc", "/sys", "/tmp", "/home", "/root"))]:
+        (image / folder.relative_to("/")).mkdir(parents=True, exist_ok=True)
+    for name in ("bin", "lib", "lib64"):
+        if not (image / name).exists():
+            (image / name).symlink_to(f"usr/{name}")
+    for name in ("passwd", "group", "hosts", "resolv.conf"):
+        (image / "etc" / name).touch()
+    field.manifest(8)
+    options = ["-s", f"container={image}", "-s", "container_run=ch-run", "-s", "gpus=2"]
+    options += [part for folder in bound for part in ("-s", f"bind={folder}")]
+    said = field.end(field.run(*options, "-s", "setup=export USER=somebody", shard_chunks=8))
+    assert "gpu-1" in said
+    assert "ch-run" in next((field.run_folder / "slurm").glob("*.sh")).read_text()
+    field.check()
+
+
+def test_with_accounting(make_field: Callable[..., Any]):
+    """The queue forgets tasks after seconds; accounting says how they ended."""
+    absent = missing(accounting=True)
+    if absent:
+        pytest.skip(f"{', '.join(absent)} are not installed here: apt-get install {ACCOUNTING}")
+    field = make_field(nodes=2, accounting=True, extra=["MinJobAge=2"])
+    field.manifest(8)
+    field.end(field.run("--detach", wrong="die", at="REC1_0_"))
+    field.until(lambda: len(field.badc("jobs", "status", "--output-dir", field.out).split("done")) > 1, "some done")
+    names = ("-h", "-t", "all", f"--name=badc-{field.run_folder.name}-0")
+    field.until(lambda: not field.cluster.ask("squeue", *names), "the queue forgets")
+    seen = field.badc("jobs", "status", "--output-dir", field.out)
+    assert "1 failed, 3 done" in seen
+    assert "failed: FAILED on n" in seen
+    field.badc("jobs", "resume", "--output-dir", field.out, status=ExitCode.ERROR)
+    field.end(field.run())
+    field.check()
