@@ -21,8 +21,8 @@ from badc_core import layout
 from badc_core.atomic import explain
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.devices import close_samplers, open_samplers, worker_slots
-from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError, UsageError
-from badc_core.following import follow, hand_over, open_sinks
+from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError, UsageError
+from badc_core.following import follow, hand_over, open_sinks, stop_for_good
 from badc_core.host import Host, default_host
 from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, read_shards, write_plan
@@ -232,7 +232,12 @@ class _Running:
             request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at
         )
         write_asked(folder, asked)
-        submission = hand_over(folder, scheduler)
+        try:
+            submission = hand_over(folder, scheduler)
+        except BadcError:
+            with contextlib.suppress(BadcError):  # who knows what it took, if it cannot be asked
+                stop_for_good(folder, self._host)
+            raise
         if request.detach:
             return RunSummary(
                 plan, folder, Counts(), tasks.counted, (), log, summary_path(log), time.monotonic() - self._began,

@@ -57,6 +57,9 @@ LONGEST_LOOK_S = 5.0
 FIRST_QUESTION_S = 2.0
 LONGEST_QUESTION_S = 60.0
 CANCEL_S = 60.0
+SAVE_EVERY_S = 30.0
+SHARE = 10.0
+"""A look that takes a second comes every ten at most."""
 LAG_S = 20.0
 """How long to wait for events of shards that are done: a shared folder may show new files late."""
 
@@ -222,24 +225,25 @@ def stop_for_good(folder: Path, host: Host | None = None, *, forget: bool = Fals
 
 @define
 class _Pace:
-    """When to look again: soon at first, ever more rarely while nothing changes."""
+    """When to look again: soon at first, then ever more rarely, and never so often that looking is all that is done."""
 
-    now_s: float
+    first_s: float
     longest_s: float
+    _pause_s: float = 0.0
     _due: float = 0.0
 
     def due(self) -> bool:
-        """Whether it is time; if so, the next time is later."""
-        if time.monotonic() < self._due:
-            return False
-        self._due = time.monotonic() + self.now_s
-        self.now_s = min(self.longest_s, self.now_s * 1.5)
-        return True
+        """Whether it is time."""
+        return time.monotonic() >= self._due
 
-    def hurry(self, first_s: float) -> None:
-        """Look soon again: something changed."""
-        self.now_s = first_s
-        self._due = min(self._due, time.monotonic() + first_s)
+    def looked(self, took_s: float) -> None:
+        """Note a look, and how long it took."""
+        self._pause_s = min(self.longest_s, self._pause_s * 1.5) or self.first_s
+        self._due = time.monotonic() + max(self._pause_s, SHARE * took_s)
+
+    def hurry(self) -> None:
+        """Look soon again."""
+        self._pause_s = 0.0
 
 
 @frozen
@@ -251,6 +255,11 @@ class _Outcome:
     @property
     def ended(self) -> bool:
         return all(state.state in FINAL for state in self.states.values())
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a shard failed: the scheduler may do something about it."""
+        return any(state.state == "failed" for state in self.states.values())
 
     @property
     def undone(self) -> dict[int, ShardState]:
@@ -337,24 +346,22 @@ class _Follower:
         """Look until every shard has come to an end that nobody will try to better."""
         look, question = _Pace(FIRST_LOOK_S, LONGEST_LOOK_S), _Pace(FIRST_QUESTION_S, LONGEST_QUESTION_S)
         saved = time.monotonic()
-        before: Any = None
         while True:
             if look.due():
-                if self._take(hub):
-                    look.hurry(FIRST_LOOK_S)
+                began = time.monotonic()
                 done = settled_shards(self._folder)[0]
+                if self._take(hub):
+                    look.hurry()
+                self._relay.finished(done)
+                look.looked(time.monotonic() - began)
                 complete = len(done) >= self._plan.shards
                 if complete or question.due():
-                    outcome = _Outcome(self._scheduler.states(self._submission))
-                    if outcome.ended and (complete or self._fail_fast() or not self._again()):
+                    outcome = self._ask(question)
+                    if outcome.ended and (complete or self._fail_fast() or not self._again(question)):
                         return outcome
-                    if not outcome.ended and any(state.state == "failed" for state in outcome.states.values()):
-                        self._again()
-                    now = Counter(state.state for state in outcome.states.values())
-                    if now != before:
-                        before = now
-                        question.hurry(FIRST_QUESTION_S)
-                if time.monotonic() - saved > 30:
+                    if not outcome.ended and outcome.unsettled:
+                        self._again(question)
+                if time.monotonic() - saved > SAVE_EVERY_S:
                     saved = time.monotonic()
                     hub.flush()
                     self._write_followed()
@@ -362,12 +369,19 @@ class _Follower:
             if self._stop.wait(0.2):
                 self._left_running()
 
-    def _again(self) -> int:
+    def _ask(self, question: _Pace) -> _Outcome:
+        began = time.monotonic()
+        outcome = _Outcome(self._scheduler.states(self._submission))
+        question.looked(time.monotonic() - began)
+        return outcome
+
+    def _again(self, question: _Pace) -> int:
         """Have failed shards tried again where that can help; return how many."""
         if self._fail_fast():
             return 0
         number = self._scheduler.retry(self._submission)
         if number:
+            question.hurry()
             _log.warning("shards are tried again", shards=number, run=self._plan.run_id)
         return number
 

@@ -9,7 +9,7 @@ dead, is told once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ class Relay:
         self._folder = folder / EVENTS_FOLDER
         self._told = bytearray(chunks)
         self._at: dict[str, int] = {}
+        self._finished: set[str] = set()
         self.settled = 0
         self.busy_s = 0.0
 
@@ -123,6 +124,10 @@ class Relay:
         self._told[line] = 1
         self.settled += 1
         return True
+
+    def finished(self, shards: Set[int]) -> None:
+        """Take note of shards that were done before the last reading: nothing more is read of them."""
+        self._finished.update(f"{shard:06d}" for shard in shards)
 
     def positions(self) -> dict[str, int]:
         """Return how far each file was read, in bytes, by its name."""
@@ -141,6 +146,8 @@ class Relay:
         except FileNotFoundError:
             return
         for entry in entries:
+            if entry.name.partition(".")[0] in self._finished:
+                continue
             at = self._at.get(entry.name, 0)
             until = entry.stat().st_size if known is None else known.get(entry.name, 0)
             if entry.name.endswith(".jsonl") and until > at:

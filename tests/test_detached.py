@@ -18,7 +18,7 @@ import yard
 
 from badc_core import engine, following
 from badc_core.errors import ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError, UsageError
-from badc_core.host import Host
+from badc_core.host import Host, default_host
 from badc_core.plan import read_plan, read_shards, read_tasks
 from badc_core.run_folders import find_run, in_flight, measured_speed, note_ended, settled_shards
 from badc_core.runs import RunRequest, RunSummary
@@ -28,10 +28,13 @@ PLUGINS = f"{faulty_lab.PLUGIN}{os.pathsep}{yard.PLUGIN}"
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Return the host of this process, with lab and yard."""
     monkeypatch.setenv("BADC_PLUGINS", PLUGINS)
     monkeypatch.setattr(following, "FIRST_QUESTION_S", 0.2)
-    return Host()
+    default_host.cache_clear()
+    yield default_host()
+    default_host.cache_clear()
 
 
 @pytest.fixture
@@ -209,8 +212,7 @@ def test_a_killed_command_is_taken_up_again(start: Callable[..., Any], isolated:
 # --------------------------------------------------------------------------------------------- badc jobs
 
 
-def test_jobs(go: Callable[..., RunSummary], cli: Callable[..., Any], isolated: Path, monkeypatch: Any, host: Host):
-    monkeypatch.setattr("badc_core.host.default_host", lambda: host)
+def test_jobs(go: Callable[..., RunSummary], cli: Callable[..., Any], isolated: Path):
     assert "No runs" in cli("jobs", "list", "--output-dir", "out").ok().stdout
     summary = go(detach=True, options={"sleep_ms": 400, "batch": 1}, scheduler_options={"chunks": "3"})
     here = ("--output-dir", "out")

@@ -120,6 +120,7 @@ class Client:
                 env=environment,
                 cwd=cwd,
                 timeout=self._patience_s,
+                start_new_session=True,  # Ctrl-C is for badc, not for a submission that is just being answered
                 check=False,
             )
         except FileNotFoundError as error:
@@ -138,7 +139,9 @@ class Client:
         )
         if done.returncode != 0:
             said = done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}"
-            raise SlurmError(f"{words[0]} says: {said}", answered=not _may_have_been_heard(said))
+            raise SlurmError(
+                f"{words[0]} says: {said}", answered=done.returncode > 0 and not _may_have_been_heard(said)
+            )
         return done.stdout
 
     def submit(self, script: Path, workdir: Path, words_of_slurm: Path) -> str:

@@ -96,12 +96,15 @@ class Journal:
         All arrays, by name, in order.
     cancelled
         Names of arrays that were told to end.
+    stopped
+        Whether the run was cancelled, and nothing was handed over since.
     """
 
     path: Path
     settings: dict[str, Any] = field(factory=dict)
     parts: dict[str, Part] = field(factory=dict)
     cancelled: set[str] = field(factory=set)
+    stopped: bool = False
 
     @classmethod
     def read(cls, run_folder: Path) -> Journal:
@@ -124,6 +127,7 @@ class Journal:
         if kind == "settings":
             self.settings = dict(entry)
         elif kind == "intent":
+            self.stopped = False
             shards = tuple(expanded(entry["shards"]))
             self.parts[name] = Part(name, entry["offset"], shards, entry.get("memory"))
         elif kind in ("submitted", "refused") and name in self.parts:
@@ -132,6 +136,7 @@ class Journal:
             self.parts[name] = Part(name, old.offset, old.shards, old.memory, job_id, refused)
         elif kind == "cancelled":
             self.cancelled.update(entry["names"])
+            self.stopped = True
 
     def note(self, kind: str, **facts: Any) -> None:
         """Add a line, on disk when this returns."""

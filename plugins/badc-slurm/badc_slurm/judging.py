@@ -26,7 +26,7 @@ RETRIED = {"TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "D
 SETTLE_S = 10.0
 """SLURM itself puts a task back after ``NODE_FAIL`` and ``PREEMPTED``; only after this long it is believed not to."""
 
-LAG_S = 30.0
+LAG_S = 90.0
 """How long after a task's good end its results may stay out of sight, on a shared folder."""
 
 _STUCK = {
@@ -61,6 +61,7 @@ class Verdict:
 
 _DONE = Verdict(ShardState("done"))
 _UNSENT = Verdict(ShardState("waiting", "not handed over yet"))
+_NEVER_SENT = Verdict(ShardState("cancelled", "never handed over"), "CANCELLED")
 
 
 @define
@@ -121,7 +122,7 @@ class Judge:
             if shard in done:
                 found[shard] = _DONE
             elif part is None:
-                found[shard] = _UNSENT
+                found[shard] = _NEVER_SENT if journal.stopped else _UNSENT
             elif queue is None:
                 found[shard] = Verdict(ShardState("unknown", "SLURM gives no answer"))
             else:

@@ -234,9 +234,8 @@ class SlurmScheduler:
         names = [
             part.name for part in journal.parts.values() if part.refused is None and not done.issuperset(part.shards)
         ]
-        if names:
-            journal.note("cancelled", names=names)
-            self._client.cancel(names)
+        journal.note("cancelled", names=names)
+        self._client.cancel(names)
 
 
 def _again(verdict: Verdict, attempts: int, retries: int, *, everything: bool, proven: bool) -> bool:

@@ -71,7 +71,7 @@ def test_committed_results_come_before_whatever_slurm_says():
 
 
 def test_a_good_end_without_results_is_not_done():
-    found = judge("7_0|COMPLETED|n1|badc-R-0|None\n", shards=1, at_s=(0.0, 31.0))
+    found = judge("7_0|COMPLETED|n1|badc-R-0|None\n", shards=1, at_s=(0.0, 91.0))
     assert (found[0].state.state, found[0].end) == ("failed", "LOST")
 
 

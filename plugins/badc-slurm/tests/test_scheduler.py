@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from badc_core.config import fill
+from badc_core.errors import ExitCode
 from badc_core.plan import Plan, Shard, write_plan
 from badc_core.protocols import Run, RunnerIdentity, Submission
 from badc_core.run_folders import note_done, note_error
@@ -166,6 +167,21 @@ def test_a_refusal_is_said_and_can_be_mended(slurm: Stub, run: Run):
     assert slurm.jobs == {}
     scheduler().submit(run, shards())
     assert list(slurm.jobs) == ["100"]
+
+
+def test_a_refused_run_does_not_hold_its_folder(slurm: Stub, cli: Callable[..., Any], isolated: Path):
+    import runs
+
+    runs.make_manifest(isolated / "m.csv", 3, 2)
+    command = ("infer", "run", "m.csv", "--output-dir", "out", "--scheduler", "slurm", "--detach")
+    slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
+    assert "invalid partition" in cli(*command).stderr
+    assert "ended" in cli("jobs", "list", "--output-dir", "out").ok().stdout
+    cli(*command).ok()
+    assert len(slurm.jobs) == 1
+    refused = cli(*command)
+    assert refused.code == ExitCode.HELD
+    assert "1 of 1 shards to go" in refused.stderr
 
 
 def test_arrays_are_as_large_as_the_cluster_takes_them(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
