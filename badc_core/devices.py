@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from badc_core.host import Host, load_object
@@ -41,7 +42,8 @@ def close_samplers(samplers: Iterable[tuple[str, Sampler]]) -> None:
 def listed_gpus(environment: Mapping[str, str]) -> list[Device]:
     """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` lists, as who allotted them to this process wrote them."""
     entries = [entry.strip() for entry in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    return [Device("gpu", index, visible_as=entry) for index, entry in enumerate(filter(None, entries))]
+    known = itertools.takewhile(lambda entry: entry not in ("", "-1", "NoDevFiles"), entries)  # CUDA stops there, too
+    return [Device("gpu", index, visible_as=entry) for index, entry in enumerate(known)]
 
 
 def worker_slots(

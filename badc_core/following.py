@@ -35,6 +35,7 @@ from badc_core.run_folders import (
     Asked,
     ask,
     done_facts,
+    in_words,
     note_ended,
     read_asked,
     read_submission,
@@ -289,6 +290,7 @@ class _Follower:
         self._relay = Relay(folder, self._plan.chunks)
         self._tally = Tally()
         self._began = time.monotonic() - _age_s(self._asked.asked_at)
+        self._note = ""
 
     def go(self) -> RunSummary:
         log = self._asked.telemetry_log
@@ -338,7 +340,7 @@ class _Follower:
         plan, counted = self._plan, self._asked.counted
         elapsed_s = time.monotonic() - self._began
         counts = self._tally.snapshot()
-        self._on_progress(Progress(counted.total, counted.done, counts, plan.audio_ms, elapsed_s, stopping))
+        self._on_progress(Progress(counted.total, counted.done, counts, plan.audio_ms, elapsed_s, stopping, self._note))
 
     # ----------------------------------------------------------------------------------------- watching
 
@@ -373,6 +375,7 @@ class _Follower:
         began = time.monotonic()
         outcome = _Outcome(self._scheduler.states(self._submission))
         question.looked(time.monotonic() - began)
+        self._note = "" if outcome.ended else in_words(outcome.states.values())
         return outcome
 
     def _again(self, question: _Pace) -> int:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from badc_core.host import Host
 from badc_core.layout import STATE_FOLDER
 from badc_core.plan import PLAN_FILE, read_plan
 from badc_core.planning import Counted
-from badc_core.protocols import DetachedScheduler, Scheduler, Submission
+from badc_core.protocols import DetachedScheduler, Scheduler, ShardState, Submission
 from badc_core.results import dump_json, load_json
 from badc_core.serde import structure, unstructure
 
@@ -38,6 +39,7 @@ __all__ = [
     "error_path",
     "find_run",
     "in_flight",
+    "in_words",
     "measured_speed",
     "note_done",
     "note_elsewhere",
@@ -220,6 +222,22 @@ def note_error(folder: Path, shard: int, life: str, error: BaseException) -> Non
     message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
     entry = {"at": _now(), "error": message, "hint": getattr(error, "hint", None), "kind": type(error).__name__}
     _write(error_path(folder, shard, life), entry)
+
+
+def in_words(states: Iterable[ShardState]) -> str:
+    """Return how many shards stand where: ``3 running, 5 waiting (Resources), 12 done``."""
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for state in states:
+        counts[state.state] += 1
+        if state.state == "waiting" and state.detail:
+            reasons[state.detail] += 1
+    words = []
+    for word in ("running", "waiting", "unknown", "failed", "cancelled", "done"):
+        if counts[word]:
+            why = f" ({reasons.most_common(1)[0][0]})" if word == "waiting" and reasons else ""
+            words.append(f"{counts[word]:,} {word}{why}")
+    return ", ".join(words) or "nothing to do"
 
 
 # -------------------------------------------------------------------------------------------- all runs

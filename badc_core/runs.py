@@ -100,6 +100,8 @@ class Progress:
         Since the first shard was handed over.
     stopping
         It was asked to stop.
+    note
+        Where the shards stand, for runs that go on by themselves.
     """
 
     total: int
@@ -108,6 +110,7 @@ class Progress:
     audio_ms: int
     elapsed_s: float
     stopping: bool = False
+    note: str = ""
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from badc_core.protocols import ShardState
 
 PATH = click.Path(path_type=Path)
-_ORDER = ("running", "waiting", "unknown", "failed", "cancelled", "done")
 _SHOWN = 20
 
 _output_dir = click.option(
@@ -56,12 +55,6 @@ def _print_json(entry: Any) -> None:
     click.echo(dump_json(entry, indent=True).decode())
 
 
-def in_words(states: Iterable[ShardState]) -> str:
-    """Return how many shards stand where: ``3 running, 5 waiting, 12 done``."""
-    counts: Counter[str] = Counter(state.state for state in states)
-    return ", ".join(f"{counts[word]:,} {word}" for word in _ORDER if counts[word]) or "nothing to do"
-
-
 # ------------------------------------------------------------------------------------------------ list
 
 
@@ -71,7 +64,7 @@ def in_words(states: Iterable[ShardState]) -> str:
 def list_runs(output_dir: Path, as_json: bool) -> int:
     """List the runs that go on by themselves, oldest first."""
     from badc_core.plan import read_plan
-    from badc_core.run_folders import ENDED_FILE, REQUEST_FILE, read_asked, run_folders
+    from badc_core.run_folders import ENDED_FILE, REQUEST_FILE, in_words, read_asked, run_folders
 
     base = _base(output_dir)
     entries = []
@@ -119,7 +112,7 @@ def list_runs(output_dir: Path, as_json: bool) -> int:
 def status(run: str, output_dir: Path, show_all: bool, as_json: bool) -> int:
     """Say where every shard of RUN stands (a run id or its beginning, a run folder, or `last`)."""
     from badc_core.plan import read_plan
-    from badc_core.run_folders import ENDED_FILE
+    from badc_core.run_folders import ENDED_FILE, in_words
 
     folder = _find(run, output_dir)
     plan, states = read_plan(folder), _asked_states(folder)
@@ -186,6 +179,7 @@ def logs(run: str, output_dir: Path, shard: int | None, tail: int) -> int:
 def cancel(run: str, output_dir: Path, forget: bool) -> int:
     """Stop the jobs of RUN; what was committed stays, and running the same command again does the rest."""
     from badc_core.following import stop_for_good
+    from badc_core.run_folders import in_words
 
     folder = _find(run, output_dir)
     states = stop_for_good(folder, forget=forget)

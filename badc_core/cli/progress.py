@@ -41,6 +41,8 @@ def progress_text(progress: Progress) -> str:
     left = progress.total - done
     if counts.chunks and left > 0:
         parts.append(f"ETA {duration(progress.elapsed_s * left / counts.chunks)}")
+    if progress.note:
+        parts.append(f"shards: {progress.note}")
     if progress.stopping:
         parts.append("stopping after the batch in hand")
     return ", ".join(parts)

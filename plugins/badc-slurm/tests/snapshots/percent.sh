@@ -36,8 +36,7 @@ printf "== shard %s, task %s ended with status %s\n" "$shard" "$life" "$status"
 
 # 75: work is left. 138: the signal came before the worker could hear it.
 if (((status == 75 || status == 138) && warned && ${SLURM_RESTART_COUNT:-0} < 5)); then
-    scontrol requeue "$task"
-    sleep 60 & # until SLURM ends this life
-    wait
+    # Until SLURM ends this life; where it will not put it back, badc hands the shard over again.
+    scontrol requeue "$task" && { sleep 60 & wait; }
 fi
 exit "$status"
