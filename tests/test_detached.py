@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import faulty_lab
 import pytest
 import runs
 import yard
 
-from badc_core import engine, following
+from badc_core import engine, following, layout
 from badc_core.errors import ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError, UsageError
 from badc_core.host import Host, default_host
 from badc_core.plan import read_plan, read_shards, read_tasks
@@ -372,3 +373,23 @@ def test_stopped_while_following(go: Callable[..., RunSummary], host: Host, monk
 
     with pytest.raises(Interrupted, match="go on without this command"):
         following.follow(summary.folder, *ask(summary.folder, host), lambda progress: None, host, stop)
+
+
+def test_all_output_folders_of_a_run_are_held(
+    run_folder: Callable[..., Path], go: Callable[..., RunSummary], isolated: Path
+):
+    """A run over two datasets has its folder in one; the other knows."""
+    chunks = []
+    for name in ("one", "two"):
+        (isolated / name / ".datalad").mkdir(parents=True)
+        chunks += runs.chunks_of(1, 2, isolated / name / f"{name}.raw")
+    renamed = [attrs.evolve(chunk, recording_id=chunk.source_path.stem) for chunk in chunks]
+    runs.make_manifest(isolated / "both.csv", renamed)
+    runs.make_manifest(isolated / "second.csv", renamed[2:])
+    default = {"output_dir": layout.DEFAULT_OUTPUT}
+    folder = run_folder(manifest=isolated / "both.csv", **default)
+    assert folder.is_relative_to(isolated / "one")
+    with pytest.raises(HeldError, match=f"two/artifacts/infer is in use by run {folder.name}"):
+        go(manifest=isolated / "second.csv", scheduler="local", **default)
+    note_ended(folder, "cancelled")
+    assert go(manifest=isolated / "second.csv", scheduler="local", **default).counts.chunks == 2

@@ -17,7 +17,7 @@ from badc_core.log import get_logger
 __all__ = ["Client", "Row", "SlurmError", "read_sacct", "read_squeue"]
 
 _log = get_logger("slurm")
-_SQUEUE = "%F_%K|%T|%N|%j|%r"
+_SQUEUE = "%F_%K|%T|%N|%j|%A|%r"
 _SACCT = "JobID,State,NodeList"
 _JOBS_A_CALL = 500
 _NO_ACCOUNTING = "accounting storage is disabled"
@@ -53,22 +53,25 @@ class Row:
         Of the job; empty from accounting.
     reason
         Why it waits or ended, SLURM's word.
+    raw_id
+        The id that SLURM's own messages call it by; empty from accounting.
     """
 
     state: str
     node: str = ""
     name: str = ""
     reason: str = ""
+    raw_id: str = ""
 
 
 def read_squeue(text: str) -> dict[str, Row]:
-    """Take apart what ``squeue -r -h -o '%F_%K|%T|%N|%j|%r'`` prints, by ``JOB_INDEX``; other jobs are left out."""
+    """Take apart what ``squeue -r -h -o '%F_%K|%T|%N|%j|%A|%r'`` prints, by ``JOB_INDEX``; other jobs are left out."""
     found = {}
     for line in text.splitlines():
-        fields = line.split("|", 4)
-        if len(fields) == 5 and re.fullmatch(r"\d+_\d+", fields[0]):
-            task, state, node, name, reason = fields
-            found[task] = Row(state, node, name, "" if reason == "None" else reason)
+        fields = line.split("|", 5)
+        if len(fields) == 6 and re.fullmatch(r"\d+_\d+", fields[0]):
+            task, state, node, name, raw_id, reason = fields
+            found[task] = Row(state, node, name, "" if reason == "None" else reason, raw_id)
     return found
 
 

@@ -84,7 +84,7 @@ class Judge:
         journal: Journal,
         queue: Mapping[str, Row] | None,
         accounts: Callable[[list[str]], Mapping[str, Row]],
-        error_of: Callable[[int, str], str],
+        error_of: Callable[[int, str, Row], str],
         now_s: float,
     ) -> dict[int, Verdict]:
         """Say where every shard stands.
@@ -102,7 +102,7 @@ class Judge:
         accounts
             Asks accounting about jobs, for tasks that the queue knows no longer.
         error_of
-            Returns what the worker of a shard, in a task, said of its end.
+            Returns what the worker of a shard, in a task, and SLURM said of its end.
         now_s
             Of a clock that never goes back.
         """
@@ -135,7 +135,7 @@ class Judge:
         part: Part,
         known: Mapping[str, Row],
         cancelled: bool,
-        error_of: Callable[[int, str], str],
+        error_of: Callable[[int, str, Row], str],
         now_s: float,
     ) -> Verdict:
         task = _task(part, shard)
@@ -147,7 +147,7 @@ class Judge:
                 return Verdict(ShardState("unknown", "nobody knows yet whether SLURM took it"))
             if not self._for_long(task, "LOST", self.lost_s, now_s):
                 return Verdict(ShardState("unknown", "SLURM does not know its task (any longer)"), missing=True)
-            return self._failed(shard, task, "LOST", "", error_of)
+            return self._failed(shard, task, "LOST", Row("LOST"), error_of)
         if row.state in WAITING:
             self._forget(task)
             return Verdict(ShardState("waiting", _STUCK.get(row.reason, row.reason)))
@@ -161,13 +161,15 @@ class Judge:
         if row.state == "COMPLETED":
             if not self._for_long(task, row.state, LAG_S, now_s):
                 return Verdict(ShardState("unknown", "it has ended; its results are not to be seen yet"))
-            return self._failed(shard, task, "LOST", row.node, error_of)
-        return self._failed(shard, task, row.state, row.node, error_of)
+            return self._failed(shard, task, "LOST", row, error_of)
+        return self._failed(shard, task, row.state, row, error_of)
 
-    def _failed(self, shard: int, task: str, end: str, node: str, error_of: Callable[[int, str], str]) -> Verdict:
-        said = error_of(shard, task)
+    def _failed(self, shard: int, task: str, end: str, row: Row, error_of: Callable[[int, str, Row], str]) -> Verdict:
+        said = error_of(shard, task, row)
+        if end == "FAILED" and "exceeded memory limit" in said:
+            end = "OUT_OF_MEMORY"  # what SLURM without cgroups calls it
         words = "LOST: SLURM does not know its task any longer" if end == "LOST" else end
-        detail = words + (f" on {node}" if node else "") + (f"\n{said}" if said else "")
+        detail = words + (f" on {row.node}" if row.node else "") + (f"\n{said}" if said else "")
         return Verdict(ShardState("failed", detail), end)
 
     def _for_long(self, task: str, state: str, wait_s: float, now_s: float) -> bool:

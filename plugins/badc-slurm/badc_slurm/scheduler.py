@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from badc_core.log import get_logger
 from badc_core.plan import Shard, ShardSize, read_plan
 from badc_core.protocols import Run, ShardState, Submission
 from badc_core.run_folders import error_text, settled_shards
-from badc_slurm.client import Client, SlurmError
+from badc_slurm.client import Client, Row, SlurmError
 from badc_slurm.journal import FOLDER, Journal, Part
 from badc_slurm.judging import RETRIED, Judge, Verdict
 from badc_slurm.options import SlurmOptions, raised
@@ -169,8 +170,9 @@ class SlurmScheduler:
         journal = Journal.read(folder)
         done, errors = settled_shards(folder)
 
-        def error_of(shard: int, task: str) -> str:
-            return error_text(folder, errors.get(shard, []), f"{task}.") or _tail(log_path(folder, shard), task)
+        def error_of(shard: int, task: str, row: Row) -> str:
+            said = error_text(folder, errors.get(shard, []), f"{task}.") or _tail(log_path(folder, shard), task)
+            return "\n".join(filter(None, (said, _words_of_slurm(folder / FOLDER / f"{row.name}.out", row.raw_id))))
 
         queue = None
         open_parts = [part.name for part in journal.parts.values() if not done.issuperset(part.shards)]
@@ -214,7 +216,7 @@ class SlurmScheduler:
             part = latest.get(shard)
             memory[shard] = None if part is None else part.memory
             current = memory[shard] or options.mem
-            if current and (verdict.end == "OUT_OF_MEMORY" or "memory limit" in verdict.state.detail):
+            if current and verdict.end == "OUT_OF_MEMORY":
                 memory[shard] = raised(current, options.raise_mem) if options.raise_mem > 1 else memory[shard]
         if not wanted:
             return 0
@@ -295,6 +297,22 @@ def _tail(path: Path, task: str) -> str:
         return ""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("== shard")]
     return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _words_of_slurm(path: Path, raw_id: str) -> str:
+    """Return what SLURM itself said last of a task."""
+    if not raw_id:
+        return ""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 16 * _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    about = re.compile(rf"(JOB |StepId=|job |Job ){raw_id}\b")
+    found = [line for line in lines if about.search(line)]
+    return "\n".join(dict.fromkeys(found[-_TAIL_LINES:]))
 
 
 def open_scheduler(options: SlurmOptions | None) -> SlurmScheduler:

@@ -60,7 +60,11 @@ def squeue(arguments: list[str]) -> str:
             continue
         for index, told in job["tasks"].items():
             state, node, reason = told.split("|")
-            lines.append(job_id if arguments[-1] == "%F" else f"{job_id}_{index}|{state}|{node}|{job['name']}|{reason}")
+            lines.append(
+                job_id
+                if arguments[-1] == "%F"
+                else f"{job_id}_{index}|{state}|{node}|{job['name']}|9{job_id}{index}|{reason}"
+            )
     return "\n".join(lines)
 
 

@@ -219,6 +219,16 @@ def test_a_killed_controller(field: Any):
     field.check()
 
 
+def test_out_of_memory(field: Any):
+    """No worker can live in 20 MB; with ten times as much they can."""
+    field.manifest(6)
+    field.end(field.run("-s", "mem=20", "-s", "raise_mem=10", sleep_ms=1500))
+    scripts = "".join(path.read_text() for path in (field.run_folder / "slurm").glob("*.sh"))
+    assert "--mem=20\n" in scripts
+    assert "--mem=200\n" in scripts
+    field.check()
+
+
 def test_gpus_by_number(field: Any):
     """Two tasks share a node of two GPUs; a task of two GPUs runs two workers, each on its own."""
     field.manifest(20)

@@ -17,15 +17,15 @@ from badc_slurm.options import minutes_of, raised
 from badc_slurm.scheduler import _again
 
 SQUEUE = """\
-7_3|PENDING||badc-R-0|Resources
-7_2|PENDING||badc-R-0|BeginTime
-7_0|RUNNING|n1|badc-R-0|None
-7_1|COMPLETED|n2|badc-R-0|None
-7_4|TIMEOUT|n3|badc-R-0|TimeLimit
-7_5|CANCELLED|n3|badc-R-0|None
-7_6|PENDING||badc-R-0|DependencyNeverSatisfied
-7_7|NODE_FAIL|n4|badc-R-0|None
-8|PENDING||another|Priority
+7_3|PENDING||badc-R-0|70|Resources
+7_2|PENDING||badc-R-0|70|BeginTime
+7_0|RUNNING|n1|badc-R-0|70|None
+7_1|COMPLETED|n2|badc-R-0|70|None
+7_4|TIMEOUT|n3|badc-R-0|70|TimeLimit
+7_5|CANCELLED|n3|badc-R-0|70|None
+7_6|PENDING||badc-R-0|70|DependencyNeverSatisfied
+7_7|NODE_FAIL|n4|badc-R-0|70|None
+8|PENDING||another|70|Priority
 """
 
 
@@ -46,7 +46,7 @@ def judge(
     queue = None if answer is None else read_squeue(answer)
     found: Mapping[int, Verdict] = {}
     for now_s in at_s:
-        found = one.judge(shards, set(done), journal, queue, lambda ids: read_sacct(sacct), lambda s, t: "", now_s)
+        found = one.judge(shards, set(done), journal, queue, lambda ids: read_sacct(sacct), lambda *about: "", now_s)
     return found
 
 
@@ -71,12 +71,12 @@ def test_committed_results_come_before_whatever_slurm_says():
 
 
 def test_a_good_end_without_results_is_not_done():
-    found = judge("7_0|COMPLETED|n1|badc-R-0|None\n", shards=1, at_s=(0.0, 91.0))
+    found = judge("7_0|COMPLETED|n1|badc-R-0|70|None\n", shards=1, at_s=(0.0, 91.0))
     assert (found[0].state.state, found[0].end) == ("failed", "LOST")
 
 
 def test_slurm_may_put_it_back_itself():
-    lines = "7_0|NODE_FAIL|n1|x|None\n7_1|PREEMPTED|n1|x|None\n"
+    lines = "7_0|NODE_FAIL|n1|x|70|None\n7_1|PREEMPTED|n1|x|70|None\n"
     assert words(judge(lines, shards=2, at_s=(0.0, 9.0))) == ["unknown"] * 2
     assert words(judge(lines, shards=2, at_s=(0.0, 11.0))) == ["failed"] * 2
 
@@ -108,14 +108,14 @@ def test_a_row_under_the_bare_id_of_an_array_says_nothing():
 
 
 def test_the_queue_knows_better_than_accounting():
-    assert words(judge("7_0|RUNNING|n1|x|None\n", sacct="7_0|FAILED|n1\n7_1|FAILED|n1\n", shards=2)) == [
+    assert words(judge("7_0|RUNNING|n1|x|70|None\n", sacct="7_0|FAILED|n1\n7_1|FAILED|n1\n", shards=2)) == [
         "running",
         "failed",
     ]
 
 
 def test_a_shard_never_handed_over_waits():
-    found = Judge().judge(1, set(), Journal(Path("/x")), {}, lambda ids: {}, lambda s, t: "", 0.0)
+    found = Judge().judge(1, set(), Journal(Path("/x")), {}, lambda ids: {}, lambda *about: "", 0.0)
     assert found[0].state.detail == "not handed over yet"
 
 

@@ -243,6 +243,22 @@ def test_memory_is_raised_for_who_ran_out_of_it(slurm: Stub, run: Run):
     assert slurm.jobs["103"]["options"]["mem"] == "18G"
 
 
+def test_slurms_own_words_say_that_it_was_memory(slurm: Stub, run: Run):
+    """As a cluster without cgroups does, whose word for the end is FAILED."""
+    one = scheduler(mem="50M", raise_mem=2)
+    submission = one.submit(run, shards())
+    slurm.set("100", "FAILED|n1|JobLaunchFailure", 1, 2)
+    (run.folder / "slurm" / "badc-RUN-0.out").write_text(
+        "slurmstepd-n1: error: StepId=91001.batch exceeded memory limit (162971648 > 52428800), being killed\n"
+        "slurmstepd-n1: error: *** JOB 910022 ON n1 CANCELLED AT 2026-11-21T18:51:45 ***\n"
+    )
+    found = one.states(submission)
+    assert found[1].detail.startswith("OUT_OF_MEMORY on n1\nslurmstepd-n1: error: StepId=91001.batch exceeded")
+    assert found[2].detail == "FAILED on n1"
+    assert one.retry(submission) == 1
+    assert slurm.jobs["101"]["options"]["mem"] == "100M"
+
+
 def test_slurms_own_second_try_is_waited_for(slurm: Stub, run: Run, clock: Callable[[float], None]):
     one = scheduler()
     submission = one.submit(run, shards())
