@@ -22,7 +22,8 @@ from badc_core.atomic import explain
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.devices import close_samplers, open_samplers, worker_slots
 from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError, UsageError
-from badc_core.following import follow, hand_over, open_sinks, stop_for_good
+from badc_core.follower import follow
+from badc_core.following import hand_over, stop_for_good
 from badc_core.host import Host, default_host
 from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, read_shards, write_plan
@@ -38,6 +39,7 @@ from badc_core.run_folders import (
     write_submission,
 )
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
+from badc_core.sinks import open_sinks
 from badc_core.specs import SchedulerSpec, SinkSpec
 from badc_core.stopping import signals_caught
 from badc_core.summary import SummaryWriter, summary_path

@@ -17,7 +17,7 @@ import pytest
 import runs
 import yard
 
-from badc_core import engine, following, layout
+from badc_core import engine, follower, following, layout
 from badc_core.errors import ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError, UsageError
 from badc_core.host import Host, default_host
 from badc_core.plan import read_plan, read_shards, read_tasks
@@ -32,7 +32,7 @@ PLUGINS = f"{faulty_lab.PLUGIN}{os.pathsep}{yard.PLUGIN}"
 def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Return the host of this process, with lab and yard."""
     monkeypatch.setenv("BADC_PLUGINS", PLUGINS)
-    monkeypatch.setattr(following, "FIRST_QUESTION_S", 0.2)
+    monkeypatch.setattr(follower, "FIRST_QUESTION_S", 0.2)
     default_host.cache_clear()
     yield default_host()
     default_host.cache_clear()
@@ -172,7 +172,7 @@ def test_events_that_got_lost_are_no_lost_results(go: Callable[..., RunSummary],
     until(lambda: len(settled_shards(summary.folder)[0]) == 3)
     for path in (summary.folder / "events").iterdir():
         path.write_bytes(path.read_bytes()[:-20])
-    monkeypatch.setattr(following, "LAG_S", 0.1)
+    monkeypatch.setattr(follower, "LAG_S", 0.1)
     again = following.resume(summary.folder, host=host)
     assert again.counts.chunks == 6
     assert again.counts.workers["unknown"].jobs == 3
@@ -372,7 +372,7 @@ def test_stopped_while_following(go: Callable[..., RunSummary], host: Host, monk
     from badc_core.run_folders import ask
 
     with pytest.raises(Interrupted, match="go on without this command"):
-        following.follow(summary.folder, *ask(summary.folder, host), lambda progress: None, host, stop)
+        follower.follow(summary.folder, *ask(summary.folder, host), lambda progress: None, host, stop)
 
 
 def test_all_output_folders_of_a_run_are_held(

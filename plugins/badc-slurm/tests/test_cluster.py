@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 def test_two_hundred_shards_at_most_eight_at_a_time(field: Any):
     field.manifest(200)
-    process = field.run("-s", "throttle=8", shard_chunks=2)
+    process = field.run("-s", "throttle=8", "-s", "cpus=2", shard_chunks=2)
     most = 0
     while process.poll() is None:
         most = max(most, len(field.running()))

@@ -1,0 +1,367 @@
+"""Following a run that goes on by itself: to its end, or until asked to stop.
+
+What the workers tell is read from the run folder and goes the way of a local run's events: to the log, to the run
+summary, to the counts at the end. Results alone say what is done; the scheduler is asked, ever more rarely, what became
+of the shards that are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import define, evolve, frozen
+
+from badc_core.atomic import write_bytes
+from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError
+from badc_core.host import Host
+from badc_core.log import get_logger
+from badc_core.model import Device, Event
+from badc_core.plan import Plan, read_plan, read_shards, read_tasks
+from badc_core.protocols import DetachedScheduler, ShardState, Submission, WorkerReport
+from badc_core.relay import Relay
+from badc_core.results import dump_json, load_json
+from badc_core.resuming import DoneIndex
+from badc_core.run_folders import (
+    FINAL,
+    Asked,
+    done_facts,
+    in_words,
+    note_ended,
+    read_asked,
+    settled_shards,
+)
+from badc_core.runs import Progress, RunSummary
+from badc_core.sinks import open_sinks
+from badc_core.summary import SummaryWriter, summary_path
+from badc_core.tally import Tally
+from badc_core.telemetry import Hub
+
+__all__ = ["follow"]
+
+FOLLOWED_FILE = "followed.json"
+FIRST_LOOK_S = 0.5
+LONGEST_LOOK_S = 5.0
+FIRST_QUESTION_S = 2.0
+LONGEST_QUESTION_S = 60.0
+SAVE_EVERY_S = 30.0
+SHARE = 10.0
+"""A look that takes a second comes every ten at most."""
+LAG_S = 20.0
+"""How long to wait for events of shards that are done: a shared folder may show new files late."""
+
+_log = get_logger("following")
+
+
+def follow(
+    folder: Path,
+    scheduler: DetachedScheduler,
+    submission: Submission,
+    on_progress: Callable[[Progress], None],
+    host: Host,
+    stop: threading.Event,
+) -> RunSummary:
+    """Follow a run to its end, and say how it ended.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    scheduler, submission
+        Where it runs.
+    on_progress
+        Told of its progress, by the calling thread.
+    host
+        Plugins.
+    stop
+        Set when following shall end; the run goes on.
+
+    Raises
+    ------
+    Interrupted
+        `stop` was set and work is left.
+    RunnerError
+        Shards failed for good.
+    """
+    return _Follower(folder, scheduler, submission, on_progress, host, stop).go()
+
+
+@define
+class _Pace:
+    """When to look again: soon at first, then ever more rarely, and never so often that looking is all that is done."""
+
+    first_s: float
+    longest_s: float
+    _pause_s: float = 0.0
+    _due: float = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self._due
+
+    def looked(self, took_s: float) -> None:
+        """Note a look, and how long it took."""
+        self._pause_s = min(self.longest_s, self._pause_s * 1.5) or self.first_s
+        self._due = time.monotonic() + max(self._pause_s, SHARE * took_s)
+
+    def hurry(self) -> None:
+        """Look soon again."""
+        self._pause_s = 0.0
+
+
+@frozen
+class _Outcome:
+    """What became of the shards."""
+
+    states: Mapping[int, ShardState]
+
+    @property
+    def ended(self) -> bool:
+        return all(state.state in FINAL for state in self.states.values())
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a shard failed: the scheduler may do something about it."""
+        return any(state.state == "failed" for state in self.states.values())
+
+    @property
+    def undone(self) -> dict[int, ShardState]:
+        return {index: state for index, state in self.states.items() if state.state != "done"}
+
+
+class _Follower:
+    """One run that is followed by this process."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scheduler: DetachedScheduler,
+        submission: Submission,
+        on_progress: Callable[[Progress], None],
+        host: Host,
+        stop: threading.Event,
+    ) -> None:
+        self._folder = folder
+        self._scheduler = scheduler
+        self._submission = submission
+        self._on_progress = on_progress
+        self._host = host
+        self._stop = stop
+        self._plan: Plan = read_plan(folder)
+        self._asked: Asked = read_asked(folder)
+        self._relay = Relay(folder, self._plan.chunks)
+        self._tally = Tally()
+        self._began = time.monotonic() - _age_s(self._asked.asked_at)
+        self._note = ""
+
+    def go(self) -> RunSummary:
+        log = self._asked.telemetry_log
+        summary = SummaryWriter(log, self._folder / "jobs.jsonl")
+        try:
+            sinks = open_sinks(self._host, self._plan.run_id, log, self._asked.telemetry)
+            with Hub(sinks, listeners=[self._tally.take, summary.take]) as hub:
+                self._replay(summary)
+                outcome = self._watch(hub)
+                self._complete(hub, outcome)
+                hub.flush()
+            self._tell()
+            dropped = hub.dropped
+        finally:
+            with contextlib.suppress(StoreError, OSError):
+                summary.close()
+            self._write_followed()
+        return self._ended(outcome, dropped)
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def _write_followed(self) -> None:
+        with contextlib.suppress(StoreError, OSError):
+            write_bytes(self._folder / FOLLOWED_FILE, dump_json({"bytes": self._relay.positions()}) + b"\n")
+
+    def _replay(self, summary: SummaryWriter) -> None:
+        """Count what an earlier process followed already, without telling the log again."""
+        try:
+            entry = load_json((self._folder / FOLLOWED_FILE).read_bytes())
+            known = {str(name): int(at) for name, at in entry["bytes"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+        for events in self._relay.read(known):
+            self._tally.take(events)
+            summary.take(events)
+
+    def _take(self, hub: Hub) -> bool:
+        """Pass on what workers told since the last look; return whether there was anything."""
+        news = False
+        for events in self._relay.read():
+            news = news or bool(events)
+            for event in events:
+                hub.emit(event)
+        return news
+
+    def _tell(self, *, stopping: bool = False) -> None:
+        plan, counted = self._plan, self._asked.counted
+        elapsed_s = time.monotonic() - self._began
+        counts = self._tally.snapshot()
+        self._on_progress(Progress(counted.total, counted.done, counts, plan.audio_ms, elapsed_s, stopping, self._note))
+
+    # ----------------------------------------------------------------------------------------- watching
+
+    def _watch(self, hub: Hub) -> _Outcome:
+        """Look until every shard has come to an end that nobody will try to better."""
+        look, question = _Pace(FIRST_LOOK_S, LONGEST_LOOK_S), _Pace(FIRST_QUESTION_S, LONGEST_QUESTION_S)
+        saved = time.monotonic()
+        while True:
+            if look.due():
+                began = time.monotonic()
+                done = settled_shards(self._folder)[0]
+                if self._take(hub):
+                    look.hurry()
+                self._relay.finished(done)
+                look.looked(time.monotonic() - began)
+                complete = len(done) >= self._plan.shards
+                if complete or question.due():
+                    outcome = self._ask(question)
+                    if outcome.ended and (complete or self._fail_fast() or not self._again(question)):
+                        return outcome
+                    if not outcome.ended and outcome.unsettled:
+                        self._again(question)
+                if time.monotonic() - saved > SAVE_EVERY_S:
+                    saved = time.monotonic()
+                    hub.flush()
+                    self._write_followed()
+            self._tell(stopping=self._stop.is_set())
+            if self._stop.wait(0.2):
+                self._left_running()
+
+    def _ask(self, question: _Pace) -> _Outcome:
+        began = time.monotonic()
+        outcome = _Outcome(self._scheduler.states(self._submission))
+        question.looked(time.monotonic() - began)
+        self._note = "" if outcome.ended else in_words(outcome.states.values())
+        return outcome
+
+    def _again(self, question: _Pace) -> int:
+        """Have failed shards tried again where that can help; return how many."""
+        if self._fail_fast():
+            return 0
+        number = self._scheduler.retry(self._submission)
+        if number:
+            question.hurry()
+            _log.warning("shards are tried again", shards=number, run=self._plan.run_id)
+        return number
+
+    def _fail_fast(self) -> bool:
+        """With --fail-fast, end everything at the first failure."""
+        if not (self._plan.fail_fast and self._tally.snapshot().failures):
+            return False
+        self._scheduler.cancel(self._submission)
+        return True
+
+    def _left_running(self) -> None:
+        run_id = self._plan.run_id
+        done = len(settled_shards(self._folder)[0])
+        raise Interrupted(
+            f"The jobs go on without this command: {done} of {self._plan.shards} shards are done.",
+            hint=f"To look: badc jobs status {run_id}\nTo follow to the end: badc jobs resume {run_id}\n"
+            f"To stop the jobs: badc jobs cancel {run_id}\nThe run lies in {self._folder}",
+        )
+
+    # ---------------------------------------------------------------------------------------- gathering
+
+    def _complete(self, hub: Hub, outcome: _Outcome) -> None:
+        """Wait for what done shards still have to tell, then ask the results of whoever was not told of."""
+        until = time.monotonic() + LAG_S
+        while True:
+            self._take(hub)
+            if self._relay.settled >= self._plan.chunks or outcome.undone or time.monotonic() > until:
+                break
+            time.sleep(0.5)
+        if self._relay.settled < self._plan.chunks:
+            self._ask_results(hub)
+
+    def _ask_results(self, hub: Hub) -> None:
+        untold = sorted(self._relay.untold())
+        indexes = [DoneIndex(base, self._plan.fingerprint) for base in self._plan.bases]
+        number = 0
+        for shard in read_shards(self._folder):
+            lines = []
+            while number < len(untold) and untold[number] < shard.first + shard.count:
+                lines.append(untold[number])
+                number += 1
+            if not lines:
+                continue
+            tasks = read_tasks(self._folder, self._plan, shard)
+            for line in lines:
+                task = tasks[line - shard.first]
+                state = indexes[self._plan.bases.index(task.base)].state(task.chunk)
+                if state == "done" and self._relay.tell(line):
+                    hub.emit(_unheard(task.chunk.chunk_id, task.chunk.recording_id, task.chunk.duration_ms or 0))
+
+    def _ended(self, outcome: _Outcome, dropped: Mapping[str, int]) -> RunSummary:
+        plan, counts = self._plan, self._tally.snapshot()
+        left = plan.chunks - self._relay.settled
+        if left > 0 and not (plan.fail_fast and counts.failures):
+            raise self._shortfall(left, outcome.undone)
+        reports = self._reports(outcome.states)
+        worked_s = sum(report.predicting_s + report.waiting_s for report in reports)
+        speed = counts.audio_ms / 1000 / worked_s if worked_s and counts.audio_ms else None
+        elapsed_s = time.monotonic() - self._began
+        note_ended(
+            self._folder, "complete", fingerprint=plan.fingerprint, speed=speed, chunks=counts.chunks,
+            failures=counts.failures, audio_ms=counts.audio_ms, elapsed_s=round(elapsed_s, 3),
+        )  # fmt: skip
+        log = self._asked.telemetry_log
+        told = summary_path(log)
+        return RunSummary(
+            plan,
+            self._folder,
+            counts,
+            self._asked.counted,
+            reports,
+            log if log.exists() else None,
+            told if told.exists() else None,
+            elapsed_s,
+            ExitCode.SOME_FAILED if counts.failures else ExitCode.OK,
+            tuple(self._asked.problems),
+            dict(dropped),
+        )
+
+    def _reports(self, states: Mapping[int, ShardState]) -> tuple[WorkerReport, ...]:
+        """Return where the workers' time went, those of one label together."""
+        found: dict[str, WorkerReport] = {}
+        for index in states:
+            for entry in done_facts(self._folder, index).get("reports", ()):
+                name = str(entry.get("worker", ""))
+                one = found.get(name) or WorkerReport(name)
+                parts = ("opening_s", "predicting_s", "waiting_s", "chunks")
+                more = {part: getattr(one, part) + entry.get(part, 0) for part in parts}
+                found[name] = evolve(one, **more)
+        return tuple(found[name] for name in sorted(found))
+
+    def _shortfall(self, left: int, undone: Mapping[int, ShardState]) -> RunnerError:
+        run_id = self._plan.run_id
+        reasons = Counter(state.detail.splitlines()[0] if state.detail else state.state for state in undone.values())
+        why = "; ".join(f"{number} x {reason}" for reason, number in reasons.most_common(3))
+        number = f"{len(undone)} of {self._plan.shards} shards did not come to their end ({why})"
+        return RunnerError(
+            f"The run ended with {left} chunks left undone: {number or 'results are missing'}.",
+            hint=f"To see why: badc jobs logs {run_id}\nWhen that is mended: badc jobs resume {run_id}",
+        )
+
+
+def _unheard(chunk_id: str, recording_id: str, audio_ms: int) -> Event:
+    """Return the event of a chunk whose result is there although no worker told of it."""
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    return Event(chunk_id, recording_id, "success", "unknown", now, Device(), now, None, audio_ms, True, {"attempt": 1})
+
+
+def _age_s(text: str) -> float:
+    try:
+        return max(0.0, (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(text)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
