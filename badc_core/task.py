@@ -42,6 +42,7 @@ __all__ = ["check_plan", "pieces", "work_shard"]
 GRACE_S = 20.0
 """How long the batch in hand may take after SIGTERM; SLURM kills after 30 seconds."""
 
+REPORT_S = 2.0
 _MOST = 64
 _PIECES_PER_WORKER = 8
 _log = get_logger("task")
@@ -278,6 +279,9 @@ def _work(life: Life, stop: _Stop, host: Host) -> ExitCode:
         small = evolve(plan, shards=len(cut), chunks=sum(left))
         run = Run(life.folder, small, devices, hub.emit, hub.latest, _Verifier(life.folder), reports.append, stop.event)
         _watch(run, cut, stop, host)
+        until = time.monotonic() + REPORT_S
+        while cut and len(reports) < len(devices) and time.monotonic() < until:
+            time.sleep(0.01)  # workers report when they have closed their runners, after the last shard is done
         hub.flush()
         failures = hub.counts.failures
         undone = sum(left) + len(silent) - hub.counts.chunks
