@@ -21,7 +21,7 @@ from badc_core import layout
 from badc_core.atomic import explain
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.devices import close_samplers, open_samplers, worker_slots
-from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError, UsageError
+from badc_core.errors import BadcError, ExitCode, HeldError, Interrupted, RunnerError, StoreError, UsageError
 from badc_core.follower import follow
 from badc_core.following import hand_over, stop_for_good
 from badc_core.host import Host, default_host
@@ -49,6 +49,8 @@ from badc_core.telemetry import Hub
 __all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
 
 _log = get_logger("engine")
+ASK_EVERY_S = 10.0
+"""How often to ask after another run's jobs that are waited for."""
 GRACE_S = 20.0
 """How long the work in hand may take once the run was asked to stop; SLURM kills after 30 seconds."""
 
@@ -255,7 +257,19 @@ class _Running:
             held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s, stopping=self._stop.is_set)
             self._claims.append(held)
             self._stack.callback(held.release)
-            check_nobody_works(base, self._host)
+            self._wait_for_jobs(base)
+
+    def _wait_for_jobs(self, base: Path) -> None:
+        """Wait, as long as asked to, for earlier runs that go on by themselves."""
+        until = time.monotonic() + self._request.wait_s
+        while True:
+            try:
+                return check_nobody_works(base, self._host)
+            except HeldError:
+                if time.monotonic() >= until:
+                    raise
+            if self._stop.wait(min(ASK_EVERY_S, max(0.0, until - time.monotonic()))):
+                raise Interrupted(f"Stopped while waiting for the jobs of another run in {base}.")
 
     def _note_finished(self, summary: SummaryWriter, tasks: TaskSource) -> None:
         """Have the summary tell of what earlier runs finished, too."""

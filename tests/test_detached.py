@@ -118,10 +118,22 @@ def test_it_ends_as_a_run_here_does(go: Callable[..., RunSummary], isolated: Pat
     assert go().planned.done == 6
 
 
-def test_a_worker_that_dies_is_tried_again_and_nothing_counts_twice(go: Callable[..., RunSummary], isolated: Path):
+def test_another_run_is_waited_for(go: Callable[..., RunSummary], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "ASK_EVERY_S", 0.2)
+    go(detach=True, options={"sleep_ms": 200})
+    with pytest.raises(HeldError):
+        go(scheduler="local", wait_s=0.1)
+    assert go(scheduler="local", wait_s=60).planned.done == 6
+
+
+@pytest.mark.parametrize("layout", ["files", "segments"])
+def test_a_worker_that_dies_is_tried_again_and_nothing_counts_twice(
+    layout: str, go: Callable[..., RunSummary], isolated: Path
+):
     options = {"wrong": "die", "at": "REC1_3000_", "times": 1, "log": isolated / "given.txt", "batch": 1}
-    summary = go(options=options, scheduler_options={"chunks": "6"})
+    summary = go(options=options, scheduler_options={"chunks": "6"}, layout=layout)
     assert summary.counts.chunks == 6
+    assert len(runs.documents(isolated / "out")) == 6
     assert runs.committed(isolated / "out") == {(chunk.recording_id, chunk.chunk_id) for chunk in runs.chunks_of(2, 3)}
     given = faulty_lab.read_log(isolated / "given.txt")
     assert given.count("REC1_3000_6000") == 2

@@ -23,6 +23,14 @@ NO_FOLDER = 74
 
 LOGS = "logs"
 
+_GPUS_WANTED = (
+    "if [[ -z $CUDA_VISIBLE_DEVICES ]]; then",
+    '    echo "SLURM gave this task no GPU: CUDA_VISIBLE_DEVICES is empty."',
+    "    exit 1",
+    "fi",
+)
+"""A model on the processor, where GPUs were asked for, would go on for days without a word."""
+
 
 @frozen
 class Place:
@@ -152,6 +160,7 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
         "set -euo pipefail",
         'cd -- "$workdir"',
         f"export CUDA_VISIBLE_DEVICES={gpus}" + ("" if options.gpu_count else " # none was asked for"),
+        *(_GPUS_WANTED if options.gpu_count else ()),
         "",
         "# SLURM signals this shell only. USR1: the time limit is near. The worker finishes its batch and commits.",
         "warned=0 worker=",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -328,3 +330,20 @@ def test_with_accounting(make_field: Callable[..., Any]):
     field.badc("jobs", "resume", "--output-dir", field.out, status=ExitCode.ERROR)
     field.end(field.run())
     field.check()
+
+
+def test_a_rehearsal_with_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if missing():
+        pytest.skip("SLURM is not installed here")
+    with tempfile.TemporaryDirectory(prefix="badc-") as root:
+        monkeypatch.setenv("BADC_REHEARSAL", root)
+        words = [sys.executable, "-m", "badc_slurm.rehearsal"]
+        try:
+            said = subprocess.run([*words, "start"], capture_output=True, text=True, check=True).stdout
+            script = f"{said}\nsinfo -h -p main -o '%D %t'"
+            assert (
+                subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout == "4 idle\n"
+            )
+        finally:
+            subprocess.run([*words, "stop"], check=True)
+        assert subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode != 0

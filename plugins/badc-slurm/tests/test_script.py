@@ -133,6 +133,8 @@ def test_a_task_without_gpus_sees_none():
     """Whatever the login shell had in its environment, which SLURM passes on."""
     assert "export CUDA_VISIBLE_DEVICES='' #" in script()
     assert 'export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES-}"' in script(gpus="1")
+    assert "SLURM gave this task no GPU" in script(gpus="1")
+    assert "no GPU" not in script()
 
 
 @pytest.mark.parametrize(("time", "warn"), [("1", 30), ("0:40", 20), ("10", 120), ("4:00:00", 120), (None, 120)])
