@@ -126,8 +126,8 @@ class _Outcome:
 
     @property
     def unsettled(self) -> bool:
-        """Whether a shard failed: the scheduler may do something about it."""
-        return any(state.state == "failed" for state in self.states.values())
+        """Whether a shard failed, or waits, perhaps to be handed over: the scheduler may do something about it."""
+        return any(state.state in ("failed", "waiting") for state in self.states.values())
 
     @property
     def undone(self) -> dict[int, ShardState]:

@@ -188,8 +188,15 @@ class Client:
             found = [task.partition("_")[0] for task in found]
         return found[0] if found and found[0].isdigit() else None
 
-    def queue(self, names: Sequence[str]) -> dict[str, Row]:
+    def queue(self, names: Sequence[str], user: int | None = None) -> dict[str, Row]:
         """Return all tasks of some jobs that SLURM's controller knows, in one question.
+
+        Parameters
+        ----------
+        names
+            Of the jobs.
+        user
+            Whose they are, where that is known: the controller then sends only that user's, of perhaps many thousands.
 
         Raises
         ------
@@ -198,7 +205,9 @@ class Client:
         """
         if not names:
             return {}
-        return read_squeue(self._call("squeue", "-h", "-r", "-t", "all", f"--name={','.join(names)}", "-o", _SQUEUE))
+        whose = () if user is None else (f"--user={user}",)
+        wanted = ("-h", "-r", "-t", "all", *whose, f"--name={','.join(names)}")
+        return read_squeue(self._call("squeue", *wanted, "-o", _SQUEUE))
 
     def accounts(self, job_ids: Iterable[str]) -> dict[str, Row]:
         """Return what accounting says of some jobs' tasks; nothing where there is no accounting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -28,6 +29,8 @@ __all__ = ["SlurmScheduler", "open_scheduler"]
 _log = get_logger("slurm")
 DEFAULT_SPEED = 20.0
 OF_THE_LIMIT = 0.7
+FRESH_S = 2.0
+"""For so long what was just asked need not be asked again in order to try again."""
 DEFAULT_ARRAY = 1001
 _TAIL_BYTES = 4096
 _TAIL_LINES = 3
@@ -48,6 +51,7 @@ class SlurmScheduler:
         self._options = options
         self._client = client or Client(options.patience_s)
         self._judge = Judge(options.lost_s)
+        self._fresh: tuple[float, str, dict[int, Verdict]] | None = None
 
     # ------------------------------------------------------------------------------------------ planning
 
@@ -87,7 +91,7 @@ class SlurmScheduler:
     def _first(self, journal: Journal, folder: Path) -> None:
         place = self._place(folder)
         journal.note(
-            "settings", options=asdict(self._options), workdir=str(place.workdir), badc=list(place.badc),
+            "settings", options=asdict(self._options), workdir=str(place.workdir), badc=list(place.badc), user=os.getuid(),
         )  # fmt: skip
 
     def _look_up(self, journal: Journal) -> None:
@@ -162,7 +166,8 @@ class SlurmScheduler:
 
     def states(self, submission: Submission) -> Mapping[int, ShardState]:
         """Say where every shard stands: one look into the run folder, one question to SLURM."""
-        _, verdicts = self._verdicts(submission)
+        verdicts = self._verdicts(submission)[1]
+        self._fresh = (time.monotonic(), str(submission.details["folder"]), verdicts)
         return {index: verdict.state for index, verdict in verdicts.items()}
 
     def _verdicts(self, submission: Submission) -> tuple[Journal, dict[int, Verdict]]:
@@ -177,7 +182,7 @@ class SlurmScheduler:
         queue = None
         open_parts = [part.name for part in journal.parts.values() if not done.issuperset(part.shards)]
         try:
-            queue = self._client.queue(open_parts)
+            queue = self._client.queue(open_parts, journal.settings.get("user"))
             for name in [name for name in open_parts if journal.parts[name].job_id is None]:
                 _name_found(journal, name, queue)
         except SlurmError as error:
@@ -196,14 +201,19 @@ class SlurmScheduler:
     def retry(self, submission: Submission, *, everything: bool = False) -> int:
         """Submit failed shards again, those within their budget; `everything`: all that have ended undone."""
         folder = _folder(submission)
+        journal = Journal.read(folder)
         try:
-            self._look_up(Journal.read(folder))
+            self._look_up(journal)
         except SlurmError as error:
             if everything:
                 raise
             _log.warning("SLURM gives no answer", error=error.message)
             return 0
-        journal, verdicts = self._verdicts(submission)
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None and fresh[1] == str(folder) and time.monotonic() - fresh[0] < FRESH_S:
+            verdicts = fresh[2]
+        else:
+            journal, verdicts = self._verdicts(submission)
         options, _ = self._frozen(journal, folder) if journal.settings else (self._options, None)
         attempts = journal.attempts()
         some_done = any(verdict.state.state == "done" for verdict in verdicts.values())

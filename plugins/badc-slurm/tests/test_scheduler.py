@@ -212,8 +212,19 @@ def test_what_a_limit_of_jobs_keeps_out_waits_and_is_handed_over_later(
         submission = one.submit(run, shards())
     assert one.states(submission)[5].detail == "not handed over yet"
     assert states(one, submission) == "wwwwww"
+    asked = slurm.calls("squeue")
     assert one.retry(submission) == 2
+    assert slurm.calls("squeue") == asked  # states were told a moment ago
     assert one.states(submission)[5].detail == "Priority"
+
+
+def test_the_follower_hands_over_what_was_kept_out(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Whoever waits for the rest to be done would wait for ever."""
+    from badc_core.follower import _Outcome
+
+    one = scheduler()
+    submission = Submission("slurm", 6, {"folder": str(run.folder)})
+    assert _Outcome(one.states(submission)).unsettled
 
 
 def test_a_shard_is_tried_again_within_its_budget(slurm: Stub, run: Run):
