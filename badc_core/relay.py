@@ -1,9 +1,9 @@
 """Events of workers in other processes: written to files of their own there, read on here.
 
-Each life of a worker writes one file, ``events/000012.LIFE.jsonl`` in the run folder: lines of a telemetry log (see
-:mod:`badc_core.telemetry_log`) with some keys more. A line that says that a chunk is settled is written after its
-result was committed, so who reads it need not look. The same chunk settled twice, by a worker that everybody thought
-dead, is told once.
+Each life of a worker writes one file in the run folder, the first of a shard ``events/000012.jsonl``, further ones
+``events/000012.LIFE.jsonl``: lines of a telemetry log (see :mod:`badc_core.telemetry_log`) with some keys more. A line
+that says that a chunk is settled is written after its result was committed, so who reads it need not look. The same
+chunk settled twice, by a worker that everybody thought dead, is told once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,6 @@ EVENTS_FOLDER = "events"
 _BLOCK = 4 << 20
 
 
-def _path(folder: Path, shard: int, life: str) -> Path:
-    return folder / EVENTS_FOLDER / f"{shard:06d}.{life}.jsonl"
-
-
 class EventFile:
     """The file of one worker process: a sink of telemetry.
 
@@ -45,6 +41,11 @@ class EventFile:
     lines
         For ``(recording_id, chunk_id)``, the chunk's line in ``chunks.jsonl``.
 
+    Attributes
+    ----------
+    first
+        Whether nobody worked on this shard before. Told without a look at the files of all other shards.
+
     Raises
     ------
     StoreError
@@ -52,13 +53,20 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, shard: int, life: str, place: str, lines: Mapping[tuple[str, str], int]) -> None:
-        self.path = _path(folder, shard, life)
         self._place = place
         self._lines = lines
         self._waiting = bytearray()
+        self.path = folder / EVENTS_FOLDER / f"{shard:06d}.jsonl"
+        self.first = True
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                self._handle = os.open(self.path, how | os.O_EXCL, 0o666)
+            except FileExistsError:
+                self.first = False
+                self.path = self.path.with_name(f"{shard:06d}.{life}.jsonl")
+                self._handle = os.open(self.path, how, 0o666)
         except OSError as error:
             raise explain(error, self.path) from error
 
@@ -202,8 +210,8 @@ def _made(entry: Mapping[str, Any]) -> Event:
     )
 
 
-def told_before(folder: Path, shard: int, chunks: int) -> set[int] | None:
-    """Return the lines that earlier lives of a shard's worker called settled; ``None``: there was none.
+def told_before(folder: Path, shard: int, chunks: int) -> set[int]:
+    """Return the lines that earlier lives of a shard's worker called settled.
 
     Parameters
     ----------
@@ -215,10 +223,7 @@ def told_before(folder: Path, shard: int, chunks: int) -> set[int] | None:
         Of the plan.
     """
     relay = Relay(folder, chunks)
-    paths = sorted((folder / EVENTS_FOLDER).glob(f"{shard:06d}.*.jsonl"))
-    if not paths:
-        return None
-    for path in paths:
+    for path in sorted((folder / EVENTS_FOLDER).glob(f"{shard:06d}.*")):
         for _ in relay._read_on(path, 0, path.stat().st_size):
             pass
     return {line for line, told in enumerate(relay._told) if told}

@@ -40,6 +40,7 @@ __all__ = [
     "find_run",
     "in_flight",
     "in_words",
+    "is_done",
     "measured_speed",
     "note_done",
     "note_elsewhere",
@@ -171,6 +172,11 @@ def note_ended(folder: Path, how: str, **facts: Any) -> None:
 def note_done(folder: Path, shard: int, **facts: Any) -> None:
     """Note that all results of a shard are committed."""
     _write(folder / SHARDS_FOLDER / f"{shard:06d}{_DONE}", {"shard": shard, "done_at": _now(), **facts})
+
+
+def is_done(folder: Path, shard: int) -> bool:
+    """Whether all results of a shard are committed."""
+    return (folder / SHARDS_FOLDER / f"{shard:06d}{_DONE}").exists()
 
 
 def done_facts(folder: Path, shard: int) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ from badc_core.preparing import open_scheduler
 from badc_core.protocols import Run, WorkerReport
 from badc_core.relay import EventFile, told_before
 from badc_core.resuming import DoneIndex
-from badc_core.run_folders import ENDED_FILE, note_done, note_error, settled_shards
+from badc_core.run_folders import ENDED_FILE, is_done, note_done, note_error
 from badc_core.serde import structure, unstructure
 from badc_core.stopping import signals_caught
 from badc_core.telemetry import Hub
@@ -167,8 +167,6 @@ def pieces(folder: Path, shard: Shard, tasks: Sequence[Task], left: Sequence[boo
 def _settled_before(life: Life, plan: Plan, shard: Shard, tasks: Sequence[Task]) -> tuple[set[int], list[Task]]:
     """Return what earlier lives settled: lines that were told of, and tasks that were committed without a word."""
     told = told_before(life.folder, shard.index, plan.chunks)
-    if told is None:
-        return set(), []
     indexes: dict[Path, DoneIndex] = {}
     silent = []
     for line, task in enumerate(tasks, shard.first):
@@ -257,16 +255,16 @@ def work_shard(folder: Path, shard: int, *, life: str = "", place: str = "", hos
 
 def _work(life: Life, stop: _Stop, host: Host) -> ExitCode:
     plan = read_plan(life.folder)
-    if life.shard in settled_shards(life.folder)[0] or (life.folder / ENDED_FILE).exists():
+    if is_done(life.folder, life.shard) or (life.folder / ENDED_FILE).exists():
         return ExitCode.OK
     check_plan(plan)
     shard = _shard(life.folder, life.shard)
     tasks = read_tasks(life.folder, plan, shard)
-    told, silent = _settled_before(life, plan, shard, tasks)
-    known = {id(task) for task in silent}
-    left = [line not in told and id(task) not in known for line, task in enumerate(tasks, shard.first)]
     lines = {(t.chunk.recording_id, t.chunk.chunk_id): n for n, t in enumerate(tasks, shard.first)}
     sink = EventFile(life.folder, life.shard, life.name, life.place, lines)
+    told, silent = (set(), []) if sink.first else _settled_before(life, plan, shard, tasks)
+    known = {id(task) for task in silent}
+    left = [line not in told and id(task) not in known for line, task in enumerate(tasks, shard.first)]
     samplers = open_samplers(host)
     with contextlib.ExitStack() as stack:
         stack.callback(close_samplers, samplers)

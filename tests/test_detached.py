@@ -338,7 +338,7 @@ def test_results_of_a_worker_that_could_not_say_so_are_told_by_the_next(
     folder = run_folder(scheduler_options={"chunks": "6"})
     work_shard(folder, 0, life="a", host=host)
     (folder / "shards" / "000000.done.json").unlink()
-    events = folder / "events" / "000000.a.jsonl"
+    events = folder / "events" / "000000.jsonl"
     events.write_text("".join(line for line in events.read_text().splitlines(keepends=True)[:8]))
     before = {path: path.stat().st_mtime_ns for path in (isolated / "out").glob("REC*/*.json")}
     work_shard(folder, 0, life="b", host=host)

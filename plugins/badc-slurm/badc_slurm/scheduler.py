@@ -90,9 +90,8 @@ class SlurmScheduler:
 
     def _first(self, journal: Journal, folder: Path) -> None:
         place = self._place(folder)
-        journal.note(
-            "settings", options=asdict(self._options), workdir=str(place.workdir), badc=list(place.badc), user=os.getuid(),
-        )  # fmt: skip
+        facts = {"workdir": str(place.workdir), "badc": list(place.badc), "user": os.getuid()}
+        journal.note("settings", options=asdict(self._options), **facts)
 
     def _look_up(self, journal: Journal) -> None:
         """Settle what became of submissions whose answer nobody wrote down."""
