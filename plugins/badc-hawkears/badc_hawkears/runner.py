@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from badc_core.errors import RunnerError
 from badc_core.model import Detection, Prediction, Signal
-from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
+from badc_core.protocols import InputSpec, Runner, RunnerInfo, WorkerContext
 from badc_hawkears.engine.chunks import Scorer
 from badc_hawkears.engine.frames import KEY, encode, runs
 from badc_hawkears.engine.grid import FRAME_MS
 from badc_hawkears.engine.model import Ensemble, load
 from badc_hawkears.engine.place import Place, place_of
 from badc_hawkears.engine.selfcheck import check_against_hawkears
+from badc_hawkears.modes import open_mode
 from badc_hawkears.options import HawkEarsOptions
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["HawkEarsRunner", "open_runner"]
 _DECIMALS = 5
 
 
-def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> HawkEarsRunner:
+def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Runner:
     """Load HawkEars, and make sure that it answers here as in its own loop.
 
     Raises
@@ -35,6 +36,8 @@ def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Hawk
         A part is missing, damaged or of another version; the hint is the next step.
     """
     options = options or HawkEarsOptions()
+    if (other := open_mode(options, context)) is not None:
+        return other
     try:
         import torch
     except ImportError as error:
