@@ -278,6 +278,14 @@ def test_without_a_mark_nothing_is_joined():
     assert [len(one.detections) for one in done] == [1, 1]
 
 
+def test_one_that_begins_after_the_cut_is_another():
+    """Labels of a fixed length touch one another."""
+    first = result(0, Detection(8_000, CHUNK_MS, "a", extra={CONTINUES: True}))
+    done = finish([first, result(1, Detection(0, 2_000, "a"), Detection(2_000, 6_000, "a"))], join)
+    assert [(d.start_ms, d.end_ms) for d in done[0].detections] == [(8_000, 12_000)]
+    assert [(d.start_ms, d.end_ms) for d in done[1].detections] == [(2_000, 6_000)]
+
+
 def test_what_the_halo_told_is_added():
     done = finish([result(0, Detection(9_000, CHUNK_MS, "a", extra={RUNS_ON_MS: 2_000})), result(1)], join)
     assert list(done[0].detections) == [Detection(9_000, 12_000, "a")]

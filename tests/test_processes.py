@@ -76,6 +76,20 @@ def test_a_command_that_takes_too_long_dies_with_its_descendants(tmp_path: Path)
     assert [pid for pid in pids if _alive(pid)] == []
 
 
+def test_a_command_that_nobody_waits_for_any_more():
+    asked = iter([False, True])
+    began = time.monotonic()
+    ended = run_command(_python("import time; time.sleep(600)"), stopping=lambda: next(asked))
+    assert (ended.stopped, ended.timed_out, ended.returncode) == (True, False, -9)
+    assert time.monotonic() - began < 8
+
+
+def test_a_command_that_ends_or_hangs_while_somebody_may_stop_it():
+    assert run_command(_python("exit(3)"), timeout_s=60, stopping=lambda: False).returncode == 3
+    hung = run_command(_python("import time; time.sleep(600)"), timeout_s=0.5, stopping=lambda: False)
+    assert (hung.stopped, hung.timed_out) == (False, True)
+
+
 @LINUX
 def test_everything_marked_is_ended(tmp_path: Path):
     """As the scheduler does when the time to stop is over; nobody else's processes are touched."""
