@@ -22,5 +22,6 @@ def badc_runners() -> Iterable[RunnerSpec]:
         open="badc_hawkears.runner:open_runner",
         options="badc_hawkears.options:HawkEarsOptions",
         identify="badc_hawkears.identity:identify",
+        finish="badc_hawkears.finish:finish",
         isolation="process",  # it prints, sets global state, and owns a device
     )

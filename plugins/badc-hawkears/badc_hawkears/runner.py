@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
 
 from badc_core.errors import RunnerError
-from badc_core.model import Detection, Prediction, Signal
+from badc_core.model import ChunkResult, Detection, Prediction, Signal
 from badc_core.protocols import InputSpec, Runner, RunnerInfo, WorkerContext
 from badc_hawkears.engine.chunks import Scorer
-from badc_hawkears.engine.frames import KEY, encode, runs
-from badc_hawkears.engine.grid import FRAME_MS
+from badc_hawkears.engine.frames import KEY, Keeping, encode
 from badc_hawkears.engine.model import Ensemble, load
 from badc_hawkears.engine.place import Place, place_of
 from badc_hawkears.engine.selfcheck import check_against_hawkears
+from badc_hawkears.finish import finish
 from badc_hawkears.modes import open_mode
 from badc_hawkears.options import HawkEarsOptions
 
-if TYPE_CHECKING:
-    import numpy as np
+__all__ = ["NOT_LISTED", "HawkEarsRunner", "open_runner"]
 
-    FloatArray = np.ndarray[Any, np.dtype[np.float32]]
-
-__all__ = ["HawkEarsRunner", "open_runner"]
-
-_DECIMALS = 5
+NOT_LISTED = "not_listed"
+"""Status of the chunks of a recording that HawkEars' configured file list leaves out; nobody listened to them."""
 
 
 def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Runner:
@@ -71,7 +69,7 @@ class HawkEarsRunner:
         self.info = RunnerInfo(
             identity=ensemble.identity,
             input=InputSpec(sample_rate_hz=ensemble.main.grid.sample_rate_hz, mono=True, halo_ms=ensemble.halo_ms),
-            labels=frozenset(species.label for species in ensemble.species),
+            labels=frozenset(rule.label for rule in ensemble.tables.classes),
         )
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
@@ -100,30 +98,23 @@ class HawkEarsRunner:
             raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
         if signal.samples is None:
             raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
+        classes = ensemble.occurrence.classes(signal.recording)
+        if classes is None:
+            return Prediction(status=NOT_LISTED)
         place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
         scores = scorer.score(signal.samples, place)
         if scores is None:
-            scores = np.zeros((0, len(ensemble.species)), np.float32)
-        codes = [species.trained_code for species in ensemble.species]
-        kept = encode(scores, place.touched[0], place.counted, codes, ensemble.floor)
-        return Prediction(list(_detections(ensemble, scores, place)), extra={KEY: kept})
+            scores = np.zeros((0, len(classes)), np.float32)
+        keeping = Keeping(ensemble.tables.settings, classes, ensemble.floor)
+        kept = encode(scores, place.touched[0], place.counted, keeping)
+        return Prediction(_provisional(signal, place, kept), extra={KEY: kept})
 
 
-def _detections(ensemble: Ensemble, scores: FloatArray, place: Place) -> Iterator[Detection]:
-    """Yield the runs of frames that reach the threshold, cut at the chunk's borders."""
-    high = scores >= ensemble.min_score
-    for number in high.any(axis=0).nonzero()[0].tolist():
-        species = ensemble.species[number]
-        if not species.included:
-            continue
-        for first, stop in runs(high[:, number]):
-            start_ms = max((place.touched[0] + first) * FRAME_MS, place.start_ms)
-            end_ms = min((place.touched[0] + stop) * FRAME_MS, place.end_ms)
-            yield Detection(
-                start_ms - place.start_ms,
-                end_ms - place.start_ms,
-                species.label,
-                label_code=species.code,
-                label_name=species.name,
-                confidence=round(float(scores[first:stop, number].max()), _DECIMALS),
-            )
+def _provisional(signal: Signal, place: Place, kept: Mapping[str, Any]) -> list[Detection]:
+    """Return what would be heard if the chunk were all that there is of the recording, cut at its end."""
+    length_ms = place.end_ms - place.start_ms
+    alone = ChunkResult(signal.chunk, signal.recording, "ok", (), "hawkears", extra={KEY: kept})
+    return [
+        attrs.evolve(found, start_ms=min(found.start_ms or 0, length_ms), end_ms=min(found.end_ms or 0, length_ms))
+        for _, found in finish([alone])
+    ]

@@ -72,7 +72,7 @@ class Scorer:
                 continue
             key = (place.key, number) if whole else None
             heard = self._heard(main, [model], starts, blocks, place.total_samples, key)
-            maps.append(_averaged(heard, place.touched, len(self._ensemble.species)))
+            maps.append(_averaged(heard, place.touched, len(self._ensemble.tables.classes)))
         if not maps:
             return None
         import numpy as np

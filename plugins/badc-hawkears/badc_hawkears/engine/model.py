@@ -17,35 +17,17 @@ from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.engine.checkpoints import Checkpoints, known_classes
 from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
+from badc_hawkears.engine.occurrence import Occurrence
+from badc_hawkears.engine.tables import Tables, read_tables
 from badc_hawkears.identity import data_root, identity_of, installed_versions
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["Ensemble", "Networks", "Species", "load"]
+__all__ = ["Ensemble", "Networks", "load"]
 
 _KNOWN = ("2.3.0", "1.8.4")
 
-
-@frozen
-class Species:
-    """One class that HawkEars can name.
-
-    Parameters
-    ----------
-    trained_code
-        The code its models were trained with: the key in what is kept.
-    label
-        What HawkEars calls it in its output.
-    code, name
-        Its code and readable name in the taxonomy of today.
-    included
-        Whether HawkEars reports it.
-    """
-
-    trained_code: str
-    label: str
-    code: str
-    name: str
-    included: bool
+_FLOOR = 0.1
+"""With ``keep=scores``."""
 
 
 @frozen(eq=False)
@@ -88,12 +70,12 @@ class Ensemble:
         Those for drumming grouse, at a low rate; ``None``: not used.
     low_pairs
         Class of the low band and class of the main band that it may lift.
-    species
-        The classes of the main networks, in the order of their outputs.
-    min_score
-        Frames below it are no detection.
+    tables
+        What is done with their scores; the classes in the order of the networks' outputs.
+    occurrence
+        Knows what else is done, by place and date.
     floor
-        Frames below it can change no detection.
+        Keep all scores from here on; ``None``: those that can matter.
     identity
         Which model it is.
     handlers
@@ -107,9 +89,9 @@ class Ensemble:
     main: Networks
     low: Networks | None
     low_pairs: Sequence[tuple[int, int]]
-    species: Sequence[Species]
-    min_score: float
-    floor: float
+    tables: Tables
+    occurrence: Occurrence
+    floor: float | None
     identity: RunnerIdentity
     handlers: dict[str, Any]
     predictor: Any
@@ -160,11 +142,10 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     places = _members(config.infer.max_models, len(predictor.models))
     main = _networks(predictor, predictor.audio, places)
     low, pairs = _low_band(handlers, checkpoints)
-    species = _species(analyzer.class_mgr, predictor)
-    min_score = float(config.infer.min_score)
-    floor = _floor(min_score, handlers) if options.floor is None else min(options.floor, _floor(min_score, handlers))
+    tables = read_tables(config, analyzer.class_mgr, predictor._get_names(), handlers)
+    occurrence = Occurrence(config, analyzer.class_mgr, tables)
     offsets = [member.offset / FRAMES_PER_S for member in places]
-    return Ensemble(main, low, pairs, species, min_score, floor, identity, handlers, predictor, offsets)
+    return Ensemble(main, low, pairs, tables, occurrence, _floor(options), identity, handlers, predictor, offsets)
 
 
 def _configuration(root: Path, options: HawkEarsOptions) -> Any:
@@ -306,21 +287,8 @@ def _low_band(handlers: dict[str, Any], checkpoints: Checkpoints) -> tuple[Netwo
     return _networks(predictor, audio, places), tuple(handler.class_indexes)
 
 
-def _species(table: Any, predictor: Any) -> list[Species]:
-    names = predictor._get_names()
-    found = []
-    for index in range(len(predictor.class_names)):
-        info = table.class_info_by_index(index)
-        label = table.effective_label(names[index])
-        found.append(Species(info.model_code, label, info.code, info.name, bool(info.include)))
-    return found
-
-
-def _floor(min_score: float, handlers: dict[str, Any]) -> float:
-    """Return the score below which no frame can become, lift or silence a detection."""
-    floor = min_score
-    if (alike := handlers.get("SoundAlikeHeuristics")) is not None:
-        floor = min(floor, alike.min_score)
-    if (boost := handlers.get("BoostScoreHeuristics")) is not None:
-        floor = min(floor, max(boost.boost_above, min_score ** (1 / boost.exponent)))
-    return round(float(floor), 5)
+def _floor(options: HawkEarsOptions) -> float | None:
+    """Return the score from which on all is kept."""
+    if options.floor is None and "scores" in options.keep.split(","):
+        return _FLOOR
+    return options.floor
