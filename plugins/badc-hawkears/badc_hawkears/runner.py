@@ -11,7 +11,7 @@ from badc_core.errors import RunnerError
 from badc_core.model import ChunkResult, Detection, Prediction, Signal
 from badc_core.protocols import InputSpec, Runner, RunnerInfo, WorkerContext
 from badc_hawkears.engine.chunks import Scorer
-from badc_hawkears.engine.frames import KEY, Keeping, encode
+from badc_hawkears.engine.frames import KEY, encode
 from badc_hawkears.engine.model import Ensemble, load
 from badc_hawkears.engine.place import Place, place_of
 from badc_hawkears.engine.selfcheck import check_against_hawkears
@@ -19,10 +19,7 @@ from badc_hawkears.finish import finish
 from badc_hawkears.modes import open_mode
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["NOT_LISTED", "HawkEarsRunner", "open_runner"]
-
-NOT_LISTED = "not_listed"
-"""Status of the chunks of a recording that HawkEars' configured file list leaves out; nobody listened to them."""
+__all__ = ["HawkEarsRunner", "open_runner"]
 
 
 def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Runner:
@@ -98,14 +95,11 @@ class HawkEarsRunner:
             raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
         if signal.samples is None:
             raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
-        classes = ensemble.occurrence.classes(signal.recording)
-        if classes is None:
-            return Prediction(status=NOT_LISTED)
+        keeping = ensemble.occurrence.keeping(signal.recording)
         place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
         scores = scorer.score(signal.samples, place)
         if scores is None:
-            scores = np.zeros((0, len(classes)), np.float32)
-        keeping = Keeping(ensemble.tables.settings, classes, ensemble.floor)
+            scores = np.zeros((0, len(keeping.classes)), np.float32)
         kept = encode(scores, place.touched[0], place.counted, keeping)
         return Prediction(_provisional(signal, place, kept), extra={KEY: kept})
 

@@ -73,9 +73,7 @@ class Ensemble:
     tables
         What is done with their scores; the classes in the order of the networks' outputs.
     occurrence
-        Knows what else is done, by place and date.
-    floor
-        Keep all scores from here on; ``None``: those that can matter.
+        Knows what else is done, by place and date, and what to keep for it.
     identity
         Which model it is.
     handlers
@@ -91,7 +89,6 @@ class Ensemble:
     low_pairs: Sequence[tuple[int, int]]
     tables: Tables
     occurrence: Occurrence
-    floor: float | None
     identity: RunnerIdentity
     handlers: dict[str, Any]
     predictor: Any
@@ -143,9 +140,9 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     main = _networks(predictor, predictor.audio, places)
     low, pairs = _low_band(handlers, checkpoints)
     tables = read_tables(config, analyzer.class_mgr, predictor._get_names(), handlers)
-    occurrence = Occurrence(config, analyzer.class_mgr, tables)
+    occurrence = Occurrence(config, analyzer.class_mgr, tables, _floor(options))
     offsets = [member.offset / FRAMES_PER_S for member in places]
-    return Ensemble(main, low, pairs, tables, occurrence, _floor(options), identity, handlers, predictor, offsets)
+    return Ensemble(main, low, pairs, tables, occurrence, identity, handlers, predictor, offsets)
 
 
 def _configuration(root: Path, options: HawkEarsOptions) -> Any:

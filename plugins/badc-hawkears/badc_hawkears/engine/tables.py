@@ -71,9 +71,9 @@ def read_tables(config: Any, class_manager: Any, names: Sequence[str], handlers:
     Raises
     ------
     RunnerError
-        The configuration contradicts itself, or wants what this mode does not know.
+        It is set up with other heuristics than its own.
     """
-    _check(config, handlers)
+    _check(config.hawkears.heuristics_manager, handlers)
     alike = handlers.get("SoundAlikeHeuristics")
     boost, lower = handlers.get("BoostScoreHeuristics"), handlers.get("LowerScoreHeuristics")
     boosted = set() if boost is None else set(boost.class_indexes)
@@ -98,35 +98,12 @@ def read_tables(config: Any, class_manager: Any, names: Sequence[str], handlers:
     return Tables(_settings(config, alike, boost), classes, _soundalikes(class_manager, alike))
 
 
-def _check(config: Any, handlers: Mapping[str, Any]) -> None:
-    from hawkears.commands._analyze import _validate_label_length_limits
-
-    try:
-        _validate_label_length_limits(config)
-    except ValueError as error:
-        raise RunnerError(f"HawkEars refuses its configuration: {error}", retry=False) from error
-    segment_s = config.infer.segment_len
-    if segment_s is not None and Settings(0.5, segment_s=segment_s).segment_frames == 0:
-        raise RunnerError(
-            f"Labels of {segment_s:g} s are shorter than a frame of HawkEars.",
-            hint="Set infer.segment_len (--seg) to 0.25 or more.",
-            retry=False,
-        )
-    if not config.infer.min_score > 0:
-        raise RunnerError(
-            f"HawkEars' min_score is {config.infer.min_score:g}: every frame would be a detection of every class.",
-            hint="Set a threshold above 0: -o min_score=0.1; or keep frame scores beside detections: -o keep=scores",
-            retry=False,
-        )
+def _check(manager: str | None, handlers: Mapping[str, Any]) -> None:
     lower = handlers.get("LowerScoreHeuristics")
-    if (
-        config.hawkears.heuristics_manager not in (None, _MANAGER)
-        or set(handlers) - _HANDLERS
-        or (lower is not None and min(lower.base_values, default=1.0) < 1)
-    ):
+    raises = lower is not None and min(lower.base_values, default=1.0) < 1
+    if manager not in (None, _MANAGER) or set(handlers) - _HANDLERS or raises:
         raise RunnerError(
-            f"HawkEars is set up with heuristics that the mode warm does not know: "
-            f"{config.hawkears.heuristics_manager}.",
+            f"HawkEars is set up with heuristics that the mode warm does not know: {manager}.",
             hint="Use HawkEars' own, or another mode: -o mode=api",
             retry=False,
         )
