@@ -16,6 +16,7 @@ from attrs import frozen
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.engine.checkpoints import Checkpoints, known_classes
+from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
 from badc_hawkears.engine.occurrence import Occurrence
 from badc_hawkears.engine.tables import Tables, read_tables
@@ -125,9 +126,10 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
         )
     os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
-    identity = identity_of(root, versions)
+    config = effective_config(options, root)
+    config.infer.num_threads = 1
+    identity = identity_of(options, told(config))
     checkpoints = Checkpoints(options.trust)
-    config = _configuration(root, options)
     _check_device(device_kind)
     paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
     ours = paths[: config.infer.max_models]
@@ -143,31 +145,6 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     occurrence = Occurrence(config, analyzer.class_mgr, tables, _floor(options))
     offsets = [member.offset / FRAMES_PER_S for member in places]
     return Ensemble(main, low, pairs, tables, occurrence, identity, handlers, predictor, offsets)
-
-
-def _configuration(root: Path, options: HawkEarsOptions) -> Any:
-    """Return HawkEars' configuration as its own command would make it, with the options on top."""
-    from copy import deepcopy
-
-    from hawkears.core.config_loader import get_config
-
-    config = deepcopy(get_config(data_root=root))
-    config.infer.num_threads = 1
-    if options.models is not None:
-        config.infer.max_models = options.models
-    if options.low_band is not None:
-        config.hawkears.low_band_classifier = options.low_band
-    if options.min_score is not None:
-        config.infer.min_score = options.min_score
-    if config.infer.max_models is None:
-        config.infer.max_models = len(_checkpoint_paths(Path(config.misc.ckpt_folder)))
-    if not config.audio.use_spec_cache:
-        raise RunnerError(
-            "HawkEars' configuration switches audio.use_spec_cache off, which the mode warm does not know.",
-            hint="Set it to true in the data folder's yaml, as HawkEars comes.",
-            retry=False,
-        )
-    return config
 
 
 def _checkpoint_paths(folder: Path) -> list[Path]:
@@ -286,6 +263,6 @@ def _low_band(handlers: dict[str, Any], checkpoints: Checkpoints) -> tuple[Netwo
 
 def _floor(options: HawkEarsOptions) -> float | None:
     """Return the score from which on all is kept."""
-    if options.floor is None and "scores" in options.keep.split(","):
+    if options.floor is None and "scores" in options.keep:
         return _FLOOR
     return options.floor
