@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from badc_core import RunnerSpec, hookimpl
+from badc_core import CommandSpec, RunnerSpec, hookimpl
 
 __version__ = "0.2.0"
 
@@ -24,4 +24,15 @@ def badc_runners() -> Iterable[RunnerSpec]:
         identify="badc_hawkears.identity:identify",
         finish="badc_hawkears.finish:finish",
         isolation="process",  # it prints, sets global state, and owns a device
+    )
+
+
+@hookimpl
+def badc_commands() -> Iterable[CommandSpec]:
+    """Yield the commands that make HawkEars' environment and look at what it kept."""
+    yield CommandSpec(
+        "hawkears setup",
+        "Make an environment with HawkEars, and try it",
+        load="badc_hawkears.cli:setup",
+        group="Install HawkEars, and use what it kept",
     )
