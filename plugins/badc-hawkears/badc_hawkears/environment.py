@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import shlex
 import subprocess
@@ -25,6 +26,7 @@ NEEDED = ("attrs", "cattrs", "orjson", "pluggy", "click")
 
 SETUP = "badc hawkears setup --cpu"
 
+_PACKAGES = ("badc_core", "badc_hawkears")
 _LIMIT_S = 120.0
 """The first start from a slow shared disk takes long."""
 
@@ -160,8 +162,15 @@ def _lacking(python: Path, module: str | None, said: str) -> RunnerError:
 
 def needed_line(python: Path, packages: Sequence[str] = NEEDED) -> str:
     """Return the command that puts BADC's side into HawkEars' environment, and touches nothing else in it."""
-    ours = [f"badc-core=={__version__}", f"badc-hawkears=={__version__}"]
-    return shlex.join([str(python), "-m", "pip", "install", "--no-deps", *ours, *packages])
+    return shlex.join([str(python), "-m", "pip", "install", "--no-deps", *map(_source, _PACKAGES), *packages])
+
+
+def _source(package: str) -> str:
+    """Return what pip installs a package of ours from: the source tree that runs now, else the same version of it."""
+    folder = Path(importlib.import_module(package).__path__[0]).parent
+    if (folder / "pyproject.toml").is_file():
+        return str(folder)
+    return f"{package.replace('_', '-')}=={__version__}"
 
 
 def _changed(python: Path) -> int:

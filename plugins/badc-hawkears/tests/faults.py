@@ -78,6 +78,8 @@ def error_of(call: Callable[[], object]) -> dict[str, object]:
         call()
     except RunnerError as error:
         return {"message": error.message, "hint": error.hint, "retry": error.retry}
+    except ValueError as error:
+        return {"message": str(error)}
     return {"message": "no error"}
 
 

@@ -53,7 +53,7 @@ def test_the_self_check_notices(said: dict[str, Any], fault: str) -> None:
 
 def test_what_cannot_be_is_refused(said: dict[str, Any]) -> None:
     """An ensemble that HawkEars has no rule for; a GPU that torch does not see."""
-    assert "an ensemble of 7" in said["seven"]["message"]
+    assert "no ensemble of 7" in said["seven"]["message"]
     assert not said["no gpu"] or "sees none" in said["no gpu"]["message"]
 
 
