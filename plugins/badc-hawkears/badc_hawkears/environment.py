@@ -24,7 +24,7 @@ __all__ = ["NEEDED", "SETUP", "Told", "ask", "interpreter", "needed_line", "tell
 NEEDED = ("attrs", "cattrs", "orjson", "pluggy", "click")
 """What badc-core and this plugin import in HawkEars' environment; numpy is there with HawkEars."""
 
-SETUP = "badc hawkears setup --cpu"
+SETUP = "badc hawkears setup"
 
 _PACKAGES = ("badc_core", "badc_hawkears")
 _LIMIT_S = 120.0
@@ -125,7 +125,7 @@ def ask(python: Path, statement: str, text: str = "", *, limit_s: float = _LIMIT
     except OSError as error:
         raise RunnerError(
             f"HawkEars' interpreter {python} cannot be started: {error.strerror or error}.",
-            hint=f"Make an environment: {SETUP}; or name one that has HawkEars: -o python=PATH",
+            hint=f"Make an environment that has it: {SETUP}; or name another interpreter: -o python=PATH",
             retry=False,
         ) from error
     try:
