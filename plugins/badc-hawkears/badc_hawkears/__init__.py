@@ -22,6 +22,7 @@ def badc_runners() -> Iterable[RunnerSpec]:
         open="badc_hawkears.runner:open_runner",
         options="badc_hawkears.options:HawkEarsOptions",
         identify="badc_hawkears.identity:identify",
+        check="badc_hawkears.check:check",
         finish="badc_hawkears.finish:finish",
         isolation="process",  # it prints, sets global state, and owns a device
     )
