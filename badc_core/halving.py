@@ -79,7 +79,7 @@ def in_batches(
         some = items[len(done) : len(done) + size]
         failure = ""
         try:
-            done += run(some)
+            done.extend(run(some))  # not +=, which an array would answer
         except Exception as error:
             if not too_large(error):
                 raise

@@ -6,6 +6,7 @@ import doctest
 import gc
 import weakref
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +114,8 @@ def test_memory_that_ran_out_is_told_by_its_words(error, lacks):
 def test_the_example_is_true():
     found = doctest.testmod(halving)
     assert (found.attempted, found.failed) == (2, 0)
+
+
+def test_results_may_come_as_an_array():
+    rows, _ = in_batches(range(5), lambda some: np.array([[item, item] for item in some]), 2)
+    assert [row.tolist() for row in rows] == [[item, item] for item in range(5)]
