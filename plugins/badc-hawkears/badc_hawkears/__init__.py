@@ -24,7 +24,7 @@ def badc_runners() -> Iterable[RunnerSpec]:
         identify="badc_hawkears.identity:identify",
         check="badc_hawkears.check:check",
         finish="badc_hawkears.finish:finish",
-        isolation="process",  # it prints, sets global state, and owns a device
+        isolation="badc_hawkears.modes:isolation",
     )
 
 
