@@ -58,7 +58,8 @@ def theirs(words: list[str], root: Path, scratch: Path, device: str) -> dict[str
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return settings that differ."""
+    """Return settings that differ; to JSON a tuple is a list."""
+    one, other = (json.loads(json.dumps(settings)) for settings in (one, other))
     return {
         f"{section}.{name}": [one[section][name], other[section][name]]
         for section in one
