@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from badc_core.errors import BadcError, UsageError
 
 if TYPE_CHECKING:
     from badc_hawkears.recipe import Recipe, Step
-    from badc_hawkears.setup import Done
+    from badc_hawkears.setup import Done, Ended
 
 
 @click.command("setup", short_help="Make an environment with HawkEars, and try it.")
@@ -86,7 +87,7 @@ def _recipe(
         raise UsageError("--cpu and --cuda cannot both be wanted.", hint="Give one of them, or none.")
     wants_gpu = cuda is not None or (not cpu and _has_gpu())
     return Recipe(
-        (path or default_path()).expanduser().absolute(),
+        Path(os.path.normpath((path or default_path()).expanduser().absolute())),  # the commands name it
         interpreter(python),
         sources(),
         kind="cuda" if wants_gpu else "cpu",
@@ -117,17 +118,19 @@ def _print_commands(recipe: Recipe) -> None:
             click.echo(line)
 
 
-def _teller(recipe: Recipe) -> Callable[[Step, float | None], None]:
-    """Return what tells of each step: on a terminal when it begins, too."""
+def _teller(recipe: Recipe) -> Callable[[Step, Ended | None], None]:
+    """Return what tells of each step: what it is when it begins, and how long it took when it ends."""
     from badc_hawkears.recipe import steps
 
     names = [step.name for step in steps(recipe)]
 
-    def tell(step: Step, seconds: float | None) -> None:
-        if seconds is None:
+    def tell(step: Step, ended: Ended | None) -> None:
+        if ended is None:
             click.echo(f"{names.index(step.name) + 1}/{len(names)} {step.title} … ", nl=False)
+        elif ended.problem is not None:
+            click.echo("not to be had")
         else:
-            click.echo("there already" if seconds == 0 else duration(seconds))
+            click.echo("there already" if ended.seconds is None else duration(ended.seconds))
 
     return tell
 

@@ -130,8 +130,8 @@ def example(folder: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``root``, the data folder; ``samples``, a file of float32, mono, and its ``sample_rate_hz``; the ``code`` of what
-        sings in it from ``song_ms`` on.
+        ``root``, the data folder; ``samples``, a file of float32, mono, and its ``sample_rate_hz``; the ``code`` of
+        what sings in it from ``song_ms`` on.
     """
     import numpy as np
 

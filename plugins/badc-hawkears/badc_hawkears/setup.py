@@ -34,7 +34,7 @@ from badc_hawkears.places import Places, remember
 from badc_hawkears.recipe import ENVIRONMENT, GB, Interpreter, Recipe, Step, needed_bytes, steps
 from badc_hawkears.trial import listen, problem_with
 
-__all__ = ["Done", "default_path", "interpreter", "setup", "sources"]
+__all__ = ["Done", "Ended", "default_path", "interpreter", "setup", "sources"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,22 @@ _ASK = (
     "place = sysconfig.get_path('purelib', 'venv', {'base': '', 'installed_base': ''})\n"
     "print(json.dumps([*sys.version_info[:3], place.lstrip('/')]))"
 )
+
+
+@frozen
+class Ended:
+    """How a step ended.
+
+    Parameters
+    ----------
+    seconds
+        What it took; ``None``: it was done before.
+    problem
+        What could not be done, and hinders nothing else.
+    """
+
+    seconds: float | None = None
+    problem: str | None = None
 
 
 @frozen
@@ -164,7 +180,7 @@ def interpreter(name: str | None = None) -> Interpreter:
     return Interpreter(path, (major, minor, micro), Path(packages))
 
 
-def setup(recipe: Recipe, on_step: Callable[[Step, float | None], None], *, memorize: bool = True) -> Done:
+def setup(recipe: Recipe, on_step: Callable[[Step, Ended | None], None], *, memorize: bool = True) -> Done:
     """Make everything that is not there yet, try it, and remember where it is.
 
     Parameters
@@ -172,8 +188,7 @@ def setup(recipe: Recipe, on_step: Callable[[Step, float | None], None], *, memo
     recipe
         What is wanted, and where.
     on_step
-        Told of each step: when it begins, with ``None``, and when it ended, with the seconds it took; 0: it was done
-        before.
+        Told of each step, with ``None`` when it begins, and once more when it ended.
     memorize
         Whether the runner shall use it from now on, unless told otherwise.
 
@@ -200,7 +215,7 @@ def setup(recipe: Recipe, on_step: Callable[[Step, float | None], None], *, memo
         for number, step in enumerate(wanted):
             on_step(step, None)
             if not step.always and stamp.done.get(step.name) == step.digest:
-                on_step(step, 0.0)
+                on_step(step, Ended())
                 continue
             began = time.monotonic()
             stamp.begin(step, wanted[number + 1 :])
@@ -211,7 +226,7 @@ def setup(recipe: Recipe, on_step: Callable[[Step, float | None], None], *, memo
                 raise
             stamp.found = {key: value for key, value in found.items() if key in ("torch", "cuda", "gpus")}
             stamp.end(step, well=True)
-            on_step(step, time.monotonic() - began)
+            on_step(step, Ended(time.monotonic() - began, found.get("problem") if step.always else None))
         if found.get("fetched") and not found["problem"]:
             found["problem"] = _with_folder(recipe, lambda folder: problem_with(recipe.python, recipe.root, folder))
     places = Places(recipe.python, recipe.root)
