@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from badc_core.errors import RunnerError
-from badc_core.processes import Finished
 from badc_core.protocols import WorkerContext
 from badc_hawkears.csvs import Row, read_table
 from badc_hawkears.environment import interpreter, tell
@@ -26,6 +25,7 @@ from badc_hawkears.modes.programs import (
     environment,
     failure,
     fresh_folder,
+    last_line,
     link,
 )
 from badc_hawkears.modes.recordings import Label, RecordingRunner, Tell, Wanted, recording_error, settings_file
@@ -36,6 +36,7 @@ __all__ = ["open_command"]
 _TABLES = ("scores.csv", "HawkEars_labels.csv")
 _NEEDED = ("--input", "--output", "--rtype", "--cfg", "--filelist")
 _UNREADABLE = "Could not load recording"
+"""So HawkEars begins when one is to blame, followed by its path; that spares the search for it."""
 _SILENCE = "badc-silence"
 _SILENCE_S = 4
 _AUDIO = {".aac", ".aif", ".aiff", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav", ".wma"}
@@ -129,11 +130,24 @@ class _Command:
         for known in (True, False):
             # The table tells recordings by their stems.
             for group in apart([one for one in wanted if one.occurrence.known is known], lambda one: [one.path.stem]):
-                by_halves(group, lambda some: self._run(some, tell), tell)
+                self._by_halves(group, tell)
+
+    def _by_halves(self, wanted: Sequence[Wanted], tell: Tell) -> None:
+        by_halves(wanted, lambda some: self._run(some, tell), tell)
 
     def _run(self, wanted: Sequence[Wanted], tell: Tell) -> None:
+        try:
+            rows = self._table(wanted)
+        except RunnerError as error:
+            bad = next((one for one in wanted if f'{_UNREADABLE} "{one.path}"' in error.output), None)
+            if bad is None:
+                raise
+            tell(bad, recording_error(bad.path, last_line(error.output)))
+            if rest := [one for one in wanted if one is not bad]:
+                self._by_halves(rest, tell)
+            return
         found: dict[str, list[Label]] = {one.path.stem: [] for one in wanted}
-        for row in self._table(wanted):
+        for row in rows:
             stem = row.source if row.source in found else Path(row.source).stem
             if stem in found:
                 found[stem].append(self._label(row))
@@ -155,7 +169,7 @@ class _Command:
         ended = self._program.run(words, sum(one.chunks for one in wanted))
         table = next((output / name for name in _TABLES if (output / name).is_file()), None)
         if table is None or ended.returncode < 0:
-            raise _blamed(ended, paths)
+            raise failure(ended, "wrote no table of what it heard" if table is None else "may not have ended its table")
         return read_table(table)
 
     def _write_places(self, wanted: Sequence[Wanted]) -> None:
@@ -174,14 +188,6 @@ class _Command:
         label = row.label or row.code or row.name or "unknown"
         code, name = self._names.get(label, (row.code, row.name))
         return Label(row.start_ms, row.end_ms, label, code, name, row.score)
-
-
-def _blamed(ended: Finished, paths: Sequence[Path]) -> Exception:
-    """Return the error of a batch without a table: of one recording alone, if HawkEars says that it cannot read it."""
-    said = next((line for line in ended.stderr.splitlines() if _UNREADABLE in line), "")
-    if len(paths) == 1 and said:
-        return recording_error(paths[0], said.strip())
-    return failure(ended, "wrote no table of what it heard")
 
 
 def _hopeless(error: RunnerError) -> RunnerError:

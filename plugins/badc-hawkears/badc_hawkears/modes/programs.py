@@ -12,7 +12,29 @@ from badc_core.errors import BadcError, Interrupted, RunnerError
 from badc_core.processes import Finished, run_command
 from badc_core.protocols import WorkerContext
 
-__all__ = ["Program", "apart", "by_halves", "environment", "fresh_folder", "how_it_ended", "last_words", "link"]
+__all__ = [
+    "Program",
+    "apart",
+    "by_halves",
+    "environment",
+    "failure",
+    "fresh_folder",
+    "how_it_ended",
+    "last_line",
+    "last_words",
+    "link",
+]
+    "Program",
+    "apart",
+    "by_halves",
+    "environment",
+    "failure",
+    "fresh_folder",
+    "how_it_ended",
+    "last_line",
+    "last_words",
+    "link",
+]
 
 T = TypeVar("T")
 
@@ -103,11 +125,13 @@ def how_it_ended(ended: Finished) -> str:
 
 def last_words(ended: Finished) -> str:
     """Return the last line that a process wrote on stderr, else on stdout; empty when it said nothing."""
-    for text in (ended.stderr, ended.stdout):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if lines:
-            return lines[-1][:_WORDS]
-    return ""
+    return last_line(ended.stderr) or last_line(ended.stdout)
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not blank, or nothing."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_WORDS] if lines else ""
 
 
 def failure(ended: Finished, what: str) -> RunnerError:
