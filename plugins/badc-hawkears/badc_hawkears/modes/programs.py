@@ -24,17 +24,6 @@ __all__ = [
     "last_words",
     "link",
 ]
-    "Program",
-    "apart",
-    "by_halves",
-    "environment",
-    "failure",
-    "fresh_folder",
-    "how_it_ended",
-    "last_line",
-    "last_words",
-    "link",
-]
 
 T = TypeVar("T")
 
