@@ -25,7 +25,7 @@ KEPT = ("embeddings", "scores")
 _ENSEMBLES = (1, 2, 3, 4, 5, 6, 9, 12)
 """HawkEars knows where the windows of so many members begin."""
 
-_SECOND_ONLY = ("preset", "models", "low_band", "config", "keep", "floor")
+_SECOND_ONLY = ("preset", "models", "low_band", "config", "min_score", "keep", "floor")
 
 
 def _absolute(path: Path | None) -> Path | None:
@@ -97,12 +97,15 @@ class HawkEarsOptions:
         Frames below it are not kept; ``None``: all that can matter to a detection are kept, with ``keep=scores`` those
         from 0.1 on.
     batch
-        How many windows are computed at once; halved when the device's memory does not hold them.
+        How many windows are computed at once; halved when the device's memory does not hold them. 0: what suits the
+        device.
     readers
         How many files are read side by side, ahead of the worker; 0 chooses.
     precision
-        ``float32``; ``half``: half precision where the device is quicker so; ``auto``: half on CUDA, as HawkEars
-        itself. Scores differ by less than 0.001.
+        ``float32``; ``half``: half precision on CUDA; ``auto``: the same, if a measurement at the start finds that it
+        moves no score by more than 0.001.
+    mps
+        Whether the GPU of a Mac is used. It is not told from a CPU otherwise, and scores may differ a little.
     threads
         Threads of one worker; 0: as many as torch takes.
     trust
@@ -140,13 +143,14 @@ class HawkEarsOptions:
     floor: float | None = option(
         None, help="keep frame scores down to this one, 0.01 to 1", validator=_at_least(0.01, 1.0)
     )
-    batch: int = option(16, help="windows computed at once", affects_results=False, validator=_at_least(1))
+    batch: int = option(0, help="windows computed at once; 0 chooses", affects_results=False, validator=_at_least(0))
     readers: int = option(
         0, help="files read ahead side by side; 0 chooses", affects_results=False, validator=_at_least(0)
     )
     precision: Literal["auto", "float32", "half"] = option(
         "auto", help="half precision: auto, float32 or half", affects_results=False
     )
+    mps: bool = option(False, help="use the GPU of a Mac", affects_results=False)
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_at_least(0))
     trust: bool = option(
         False, help="load checkpoints that could run programs; only from people you trust", affects_results=False
