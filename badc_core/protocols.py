@@ -62,7 +62,9 @@ class InputSpec:
     halo_ms
         Context wanted on both sides of the chunk, where the recording has it.
     max_batch
-        How many chunks `predict` takes at once.
+        How many chunks `predict` takes at once; fewer of very long ones.
+    readers
+        How many chunks are read side by side; 0: as many as there are processors, up to four.
     """
 
     kind: Literal["samples", "file", "nothing"] = "samples"
@@ -70,6 +72,7 @@ class InputSpec:
     mono: bool = True
     halo_ms: int = 0
     max_batch: int = 1
+    readers: int = 0
 
 
 @frozen

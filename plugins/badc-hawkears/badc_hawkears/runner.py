@@ -10,7 +10,8 @@ import attrs
 from badc_core.errors import RunnerError
 from badc_core.model import ChunkResult, Detection, Prediction, Signal
 from badc_core.protocols import InputSpec, Runner, RunnerInfo, WorkerContext
-from badc_hawkears.engine.chunks import Scorer
+from badc_hawkears.engine.chunks import Heard, Scorer
+from badc_hawkears.engine.embeddings import EMBEDDINGS, encode_embeddings
 from badc_hawkears.engine.frames import KEY, encode
 from badc_hawkears.engine.model import Ensemble, load
 from badc_hawkears.engine.place import Place, place_of
@@ -44,9 +45,9 @@ def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Runn
     if options.threads:
         torch.set_num_threads(options.threads)
     ensemble = load(options, context.device.kind)
-    scorer = Scorer(ensemble, options.batch)
-    check_against_hawkears(ensemble, scorer)
-    return HawkEarsRunner(ensemble, scorer)
+    scorer = Scorer(ensemble, options.batch, "embeddings" in options.keep)
+    check_against_hawkears(ensemble, scorer, options.precision)
+    return HawkEarsRunner(ensemble, scorer, options.readers)
 
 
 class HawkEarsRunner:
@@ -58,14 +59,22 @@ class HawkEarsRunner:
         Its models and tables.
     scorer
         What uses them.
+    readers
+        How many files are read side by side; 0: the core chooses.
     """
 
-    def __init__(self, ensemble: Ensemble, scorer: Scorer) -> None:
+    def __init__(self, ensemble: Ensemble, scorer: Scorer, readers: int = 0) -> None:
         self._ensemble: Ensemble | None = ensemble
         self._scorer: Scorer | None = scorer
         self.info = RunnerInfo(
             identity=ensemble.identity,
-            input=InputSpec(sample_rate_hz=ensemble.main.grid.sample_rate_hz, mono=True, halo_ms=ensemble.halo_ms),
+            input=InputSpec(
+                sample_rate_hz=ensemble.main.grid.sample_rate_hz,
+                mono=True,
+                halo_ms=ensemble.halo_ms,
+                max_batch=scorer.processor.chunks_per_call,
+                readers=readers,
+            ),
             labels=frozenset(rule.label for rule in ensemble.tables.classes),
         )
 
@@ -81,27 +90,36 @@ class HawkEarsRunner:
         RunnerError
             The runner is closed, a signal has no samples, or the device's memory is too small.
         """
-        return [self._one(signal) for signal in batch]
+        ensemble, scorer = self._ensemble, self._scorer
+        if ensemble is None or scorer is None:
+            raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
+        chunks = []
+        for signal in batch:
+            if signal.samples is None:
+                raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
+            chunks.append((signal.samples, place_of(signal, ensemble.main.grid, ensemble.halo_ms)))
+        return [
+            _prediction(ensemble, signal, place, heard)
+            for signal, (_, place), heard in zip(batch, chunks, scorer.score_all(chunks), strict=True)
+        ]
 
     def close(self) -> None:
         """Give the models back."""
         self._ensemble = self._scorer = None
 
-    def _one(self, signal: Signal) -> Prediction:
-        import numpy as np
 
-        ensemble, scorer = self._ensemble, self._scorer
-        if ensemble is None or scorer is None:
-            raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
-        if signal.samples is None:
-            raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
-        keeping = ensemble.occurrence.keeping(signal.recording)
-        place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
-        scores = scorer.score(signal.samples, place)
-        if scores is None:
-            scores = np.zeros((0, len(keeping.classes)), np.float32)
-        kept = encode(scores, place.touched[0], place.counted, keeping)
-        return Prediction(_provisional(signal, place, kept), extra={KEY: kept})
+def _prediction(ensemble: Ensemble, signal: Signal, place: Place, heard: Heard) -> Prediction:
+    import numpy as np
+
+    keeping = ensemble.occurrence.keeping(signal.recording)
+    scores = heard.scores
+    if scores is None:
+        scores = np.zeros((0, len(keeping.classes)), np.float32)
+    kept = encode(scores, place.touched[0], place.counted, keeping)
+    extra: dict[str, Any] = {KEY: kept}
+    if heard.embeddings is not None:
+        extra[EMBEDDINGS] = encode_embeddings(heard.first_frames, heard.embeddings, ensemble.main.grid.window)
+    return Prediction(_provisional(signal, place, kept), extra=extra)
 
 
 def _provisional(signal: Signal, place: Place, kept: Mapping[str, Any]) -> list[Detection]:

@@ -58,6 +58,11 @@ class Networks:
     power: float
     device: str
 
+    @property
+    def classes(self) -> int:
+        """How many classes they know."""
+        return len(self.models[0].train_class_names)
+
 
 @frozen(eq=False)
 class Ensemble:
@@ -96,6 +101,11 @@ class Ensemble:
     offsets_s: Sequence[float]
 
     @property
+    def networks(self) -> list[Any]:
+        """All networks."""
+        return [*self.main.models, *(self.low.models if self.low else ())]
+
+    @property
     def halo_ms(self) -> int:
         """Context that a chunk needs on both sides."""
         alone = all(member.offset == 0 for member in self.main.members)
@@ -130,7 +140,7 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     config.infer.num_threads = 1
     identity = identity_of(options, told(config))
     checkpoints = Checkpoints(options.trust)
-    _check_device(device_kind)
+    _choose_device(device_kind, options.mps)
     paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
     ours = paths[: config.infer.max_models]
     checkpoints.check_classes(paths, known_classes(root))
@@ -159,11 +169,14 @@ def _checkpoint_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _check_device(kind: str) -> None:
+def _choose_device(kind: str, mps: bool) -> None:
+    """Have BriteKit choose the device that the worker was given. On a Mac it would take the GPU, asked or not."""
     import importlib.util
 
+    from britekit.core.config_loader import get_config
     from britekit.core.util import get_device
 
+    get_config().misc.force_cpu = kind == "cpu" and not mps
     device = get_device()
     if kind == "gpu" and device == "cpu":
         raise RunnerError(
@@ -207,14 +220,16 @@ def _members(wanted: int, loaded: int) -> list[Member]:
 
 def _networks(predictor: Any, audio: Any, places: Sequence[Member]) -> Networks:
     config = predictor.cfg
-    if config.audio.decibels or config.train.sed_fps != FRAMES_PER_S:
+    other = config.audio.decibels or config.audio.freq_scale not in ("mel", "log")
+    if other or config.train.sed_fps != FRAMES_PER_S:
         raise RunnerError(
-            "HawkEars' networks want spectrograms in decibels, or do not answer four times a second.",
+            "HawkEars' networks want other spectrograms than mel or log, or do not answer four times a second.",
             hint="The mode warm does not know such networks.",
             retry=False,
         )
     for model in predictor.models:
         model.cfg.infer.block_size = 0  # batches are ours
+        model.cfg.infer.autocast = False  # so is half precision, see badc_hawkears.engine.device
     return Networks(
         predictor.models, places, _grid(config.audio, audio), audio, config.infer.audio_power, predictor.device
     )
