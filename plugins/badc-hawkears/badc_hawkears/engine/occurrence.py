@@ -116,7 +116,7 @@ class Occurrence:
         if not rule.included:
             return rule
         info = self._class_manager.class_info_by_code(rule.trained_code)
-        rare = (
+        rare = bool(
             info.model_name in manager.class_name_set
             and manager.get_value(_KEY, info.model_name) < self._config.hawkears.min_occurrence
         )
