@@ -31,7 +31,7 @@ from badc_hawkears.modes.programs import (
 from badc_hawkears.modes.recordings import Label, RecordingRunner, Tell, Wanted, recording_error, settings_file
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["open_command"]
+__all__ = ["Command", "open_command", "switches"]
 
 _TABLES = ("scores.csv", "HawkEars_labels.csv")
 _NEEDED = ("--input", "--output", "--rtype", "--cfg", "--filelist")
@@ -54,9 +54,9 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
     root = data_root(options)
     told = tell(options)
     program = Program(_argv(interpreter(options)), root, environment(context, options.threads), context)
-    switches = _switches(program, told.versions[0])
+    quietly = switches(program, told.versions[0])
     settings = settings_file(context.scratch / "hawkears.yaml", told.settings)
-    command = _Command(program, ("--cfg", str(settings), *switches), context.scratch, root)
+    command = Command(program, ("--cfg", str(settings), *quietly), context.scratch, root)
     command.try_out()
     place = told.settings["hawkears"]
     return RecordingRunner(identity_of(options, told), command.hear, lambda recording: occurrence_of(recording, place))
@@ -70,7 +70,7 @@ def _argv(python: Path) -> tuple[str, ...]:
     return str(python), "-c", "from hawkears.cli import cli; cli(prog_name='hawkears')", "analyze"
 
 
-def _switches(program: Program, version: str) -> tuple[str, ...]:
+def switches(program: Program, version: str) -> tuple[str, ...]:
     """Ask the command for its options, and return the switches to be used; one that is needed must be there."""
     ended = program.run(["--help"])
     offered = set(re.findall(r"--[a-z][\w-]*", ended.stdout))
@@ -86,7 +86,7 @@ def _switches(program: Program, version: str) -> tuple[str, ...]:
     return ("--quiet",) if "--quiet" in offered else ()
 
 
-class _Command:
+class Command:
     """HawkEars' command with its settings.
 
     Parameters

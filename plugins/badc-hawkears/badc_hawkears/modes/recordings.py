@@ -33,6 +33,8 @@ stopped loses one batch, so it must not be large."""
 _RECENT = 512
 """Recordings whose labels are kept: some kilobytes each."""
 
+_HALF_FRAME_MS = 125
+
 
 @frozen
 class Wanted:
@@ -198,16 +200,19 @@ def cut(labels: Iterable[Label], signal: Signal) -> Iterable[Detection]:
     chunk = signal.chunk
     begin, end = own_part(chunk)
     offset_ms = chunk.offset_ms or 0
-    last = chunk.offset_ms is None or (end or 0) >= (signal.recording.duration_ms or float("inf"))
     for label in labels:
-        start_ms = max(label.start_ms, begin)
         beyond = 0 if end is None else label.end_ms - end
-        if label.end_ms <= begin or (end is not None and start_ms >= end):
+        if label.start_ms < begin:  # a rest that is too short to matter belongs to the chunk before
+            outside = label.end_ms < begin + _HALF_FRAME_MS
+        else:
+            outside = end is not None and label.start_ms >= end
+        if outside:
             continue
         # HawkEars' last frame may lie past the end of the recording by half its length.
-        mark = {} if beyond <= 0 else {RUNS_ON_MS: beyond} if last else {CONTINUES: True}
+        whole = chunk.offset_ms is None or beyond < _HALF_FRAME_MS
+        mark = {} if beyond <= 0 else {RUNS_ON_MS: beyond} if whole else {CONTINUES: True}
         yield Detection(
-            start_ms - offset_ms,
+            max(label.start_ms, begin) - offset_ms,
             label.end_ms - max(beyond, 0) - offset_ms,
             label.label,
             label.code,
