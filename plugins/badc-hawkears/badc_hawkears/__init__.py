@@ -30,10 +30,19 @@ def badc_runners() -> Iterable[RunnerSpec]:
 
 @hookimpl
 def badc_commands() -> Iterable[CommandSpec]:
-    """Yield the commands that make HawkEars' environment and look at what it kept."""
+    """Yield the commands that make HawkEars' environment and look at what its results keep."""
     yield CommandSpec(
         "hawkears setup",
         "Make an environment with HawkEars, and try it",
         load="badc_hawkears.cli:setup",
-        group="Install HawkEars, and use what it kept",
+        group="Install HawkEars, and use what its results keep",
+    )
+    yield CommandSpec(
+        "hawkears scores", "Make a table of the frame scores that results keep", load="badc_hawkears.cli:scores"
+    )
+    yield CommandSpec(
+        "hawkears embeddings", "Make a table of the embeddings that results keep", load="badc_hawkears.cli:embeddings"
+    )
+    yield CommandSpec(
+        "hawkears aggregate", "Compile results into a table at another threshold", load="badc_hawkears.cli:aggregate"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from badc_core.cli.progress import duration
-from badc_core.errors import BadcError, UsageError
+from badc_core.cli.wording import counted
+from badc_core.errors import BadcError, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from badc_core.results import Problem
     from badc_hawkears.recipe import Recipe, Step
     from badc_hawkears.setup import Done, Ended
 
@@ -152,3 +155,112 @@ def _tell(done: Done, recipe: Recipe) -> None:
         raise BadcError(f"All is there but HawkEars' weights: {done.weights}", hint=f"Fetch them later: {fetch}")
     if not recipe.weights:
         click.echo(f"Weights were not asked for. They are fetched by: {fetch}")
+
+
+_RESULTS = click.argument("detections_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.command("scores", short_help="Make a table of the frame scores that results keep.")
+@_RESULTS
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="The file to make: .parquet, or .csv for few."
+)
+def scores(detections_dir: Path, output: Path) -> int:
+    """Make a table of the frame scores that results in DETECTIONS_DIR keep, a row for each 0.25 s and class.
+
+    They are there when the run was made with `-o keep=scores`: all from 0.1 on, or from `-o floor`. Another threshold
+    is a query then. Exit status 3: some files could not be read; they are named, and the rest is in the table.
+    """
+    from badc_hawkears.kept import write_scores
+
+    return _tabulate(write_scores, detections_dir, output, "score")
+
+
+@click.command("embeddings", short_help="Make a table of the embeddings that results keep.")
+@_RESULTS
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The Parquet file to make.")
+def embeddings(detections_dir: Path, output: Path) -> int:
+    """Make a table of the embeddings that results in DETECTIONS_DIR keep, a row for each window of 3 s.
+
+    They are there when the run was made with `-o keep=embeddings`. Exit status 3: some files could not be read; they
+    are named, and the rest is in the table.
+    """
+    from badc_hawkears.kept import write_embeddings
+
+    return _tabulate(write_embeddings, detections_dir, output, "embedding")
+
+
+@click.command("aggregate", short_help="Compile results into a table at another threshold.")
+@_RESULTS
+@click.option("--min-score", type=click.FloatRange(0, 1, min_open=True), required=True, help="The threshold.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="The CSV file to make, as of infer aggregate."
+)
+@click.option("--parquet", type=click.Path(path_type=Path), help="Make a Parquet file, too.")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Adds what results lack, and tells apart results of another chunking.",
+)
+def aggregate(detections_dir: Path, min_score: float, output: Path, parquet: Path | None, manifest: Path | None) -> int:
+    """Compile results below DETECTIONS_DIR into the table of `badc infer aggregate`, at another threshold.
+
+    All of HawkEars' rules are applied, as if the run had been made with this threshold. Higher thresholds than that of
+    the run can always be had, lower ones when the run was made with `-o keep=scores`. Exit status 3: some files could
+    not be read, or some recordings not finished; they are named, and the rest is in the table.
+    """
+    from badc_hawkears.kept import at_threshold
+
+    _needs("badc_duckdb")
+    from badc_core.exporting import Export, open_exporters
+    from badc_core.host import default_host
+    from badc_core.specs import ExporterSpec
+    from badc_duckdb.aggregation import aggregate as compile_results
+
+    targets = {"csv": output, **({} if parquet is None else {"parquet": parquet})}
+    wanted = [Export(default_host().find(ExporterSpec, name), path.expanduser()) for name, path in targets.items()]
+    found = compile_results(
+        detections_dir,
+        open_exporters(wanted, None),
+        beside=wanted[0].target,
+        manifest=manifest,
+        on_problem=_name,
+        change=at_threshold(min_score),
+    )
+    where = f" of {counted(found.recordings, 'recording')}" if found.chunks else f": no results in {detections_dir}"
+    click.echo(f"{counted(found.detections, 'detection')} from {min_score:g} on{where}.")
+    for item in wanted if found.chunks else ():
+        click.echo(f"{item.spec.name}: {item.target}")
+    return int(ExitCode.SOME_FAILED if found.unreadable or found.unfinished else ExitCode.OK)
+
+
+def _tabulate(write: Callable[..., int], folder: Path, output: Path, word: str) -> int:
+    """Make a table of what is kept, and say how large it is."""
+    _needs("badc_duckdb")
+    problems = 0
+
+    def count(problem: Problem) -> None:
+        nonlocal problems
+        if not problem.torn:
+            problems += 1
+            _name(problem)
+
+    rows = write(folder, output.expanduser(), count)
+    click.echo(f"{counted(rows, word)}: {output}")
+    return int(ExitCode.SOME_FAILED if problems else ExitCode.OK)
+
+
+def _name(problem: Problem) -> None:
+    """Name a problem on stderr."""
+    what = "Not finished" if problem.kept else "Left out"
+    text = str(problem).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    click.secho(f"{what}: {text}", fg="yellow", err=True)
+
+
+def _needs(package: str) -> None:
+    """Make sure that the plugin is there that knows tables."""
+    if importlib.util.find_spec(package) is None:
+        name = package.replace("_", "-")
+        raise BadcError(
+            f"Tables need the plugin {name}, which is not installed.", hint=f"Install it: pip install {name}"
+        )
