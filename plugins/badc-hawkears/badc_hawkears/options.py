@@ -212,9 +212,3 @@ def _check_second(options: HawkEarsOptions) -> None:
     named = given(options.args)
     if options.config is not None and "config" in named:
         raise UsageError("The YAML file is named twice, in -o config=… and as --cfg.", hint="Give one of them.")
-    score = options.min_score if options.min_score is not None else named.get("infer.min_score")
-    if options.floor is not None and score is not None and options.floor > score:
-        raise UsageError(
-            f"The floor {options.floor:g} lies above the threshold of detections, {score:g}.",
-            hint="The floor says which scores are kept beside the detections: choose a lower one.",
-        )

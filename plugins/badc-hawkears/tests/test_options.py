@@ -91,8 +91,6 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ({"keep": "scores", "mode": "api"}, "nothing but detections"),
         ({"keep": "embeddings", "mode": "cli"}, "nothing but detections"),
         ({"floor": "0.2", "mode": "cli"}, "floor has no meaning"),
-        ({"floor": "0.6", "min_score": "0.5"}, "above the threshold of detections, 0.5"),
-        ({"floor": "0.6", "args": ["-m 0.5"]}, "above the threshold of detections, 0.5"),
         ({"config": "a.yaml", "args": ["--cfg", __file__]}, "named twice"),
         ({"args": ["--bogus"]}, "no argument --bogus"),
         ({"script": "/h/analyze.py", "preset": "fast"}, "HawkEars 1 has no option preset"),

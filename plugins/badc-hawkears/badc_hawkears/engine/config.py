@@ -78,7 +78,7 @@ def effective_config(options: HawkEarsOptions, root: Path) -> Any:
     config.infer.max_models = _members(config, options)
     check_settings(plain(config), root)
     if options.mode == "warm":
-        _check_warm(config)
+        _check_warm(config, options)
     return config
 
 
@@ -122,11 +122,16 @@ def _members(config: Any, options: HawkEarsOptions) -> int:
     return there if wanted is None else int(wanted)
 
 
-def _check_warm(config: Any) -> None:
+def _check_warm(config: Any, options: HawkEarsOptions) -> None:
     if not config.audio.use_spec_cache:
         raise UsageError(
             "HawkEars' configuration switches audio.use_spec_cache off, which the mode warm does not know.",
             hint="Set it to true, as HawkEars comes, or use another mode: -o mode=api",
+        )
+    if options.floor is not None and options.floor > config.infer.min_score:
+        raise UsageError(
+            f"The floor {options.floor:g} lies above the threshold of detections, {config.infer.min_score:g}.",
+            hint="The floor says which scores are kept beside the detections: choose a lower one.",
         )
 
 
