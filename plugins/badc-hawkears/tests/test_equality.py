@@ -1,0 +1,136 @@
+"""From recordings to a table: what `badc` finds in chunks is what ``hawkears analyze`` finds in whole recordings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOLERANCE = 1e-3
+FAST = ["--models", "1", "--no-low-band"]
+CASES = {
+    "default": ["--models", "3", "--no-low-band"],
+    "low band": ["--models", "3", "--low-band"],
+    "six members": ["--models", "6", "--no-low-band"],
+    "two members": ["--models", "2", "--no-low-band"],
+    "low threshold": [*FAST, "--min_score", "0.3"],
+    "segments": [*FAST, "--seg", "3"],
+    "lengths": [*FAST, "--max-label-length", "2", "--min-label-length", "0.75"],
+    "at home": [*FAST, "--region", "CA-ON-OT", "--date", "20260615"],
+    "not in winter": [*FAST, "--lat", "45.4", "--lon", "-75.7", "--date", "0115"],
+    "include": [*FAST, "--include", "wanted.txt", "--label", "names"],
+    "exclude": [*FAST, "--exclude", "unwanted.txt"],
+}
+"""Arguments, in HawkEars' own spelling for both."""
+
+SILENT = {"not in winter", "exclude"}
+"""Where the yellowthroat is not to be reported."""
+
+
+@pytest.fixture(scope="module")
+def songs(in_hawkears, hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recordings of all sorts, in which birds sing."""
+    folder = tmp_path_factory.mktemp("songs")
+    in_hawkears("vendor.py", hawkears_root, folder, "{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def six(hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with six members and the lists of the cases."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "data/ckpt").mkdir(parents=True)
+    for path in hawkears_root.iterdir():
+        if path.name != "data":
+            (root / path.name).symlink_to(path)
+    for path in (hawkears_root / "data").iterdir():
+        if path.name != "ckpt":
+            (root / "data" / path.name).symlink_to(path)
+    members = sorted((hawkears_root / "data/ckpt").glob("*.ckpt"))
+    for number in range(6):
+        (root / f"data/ckpt/m{number}.ckpt").symlink_to(members[number % len(members)])
+    (root / "wanted.txt").write_text("Common Yellowthroat\nBoreal Owl\n")
+    (root / "unwanted.txt").write_text("COYE\nBoreal Owl\n")
+    return root
+
+
+Row = tuple[str, str, int, int, float]
+
+
+def theirs(python: Path, root: Path, songs: Path, out: Path, arguments: list[str]) -> list[Row]:
+    """What HawkEars' command finds in whole recordings."""
+    command = [python.parent / "hawkears", "analyze", "-i", songs, "-o", out, "--rtype", "csv"]
+    subprocess.run([*map(str, command), "--threads", "1", "--quiet", *arguments], cwd=root, check=True, timeout=300)
+    with (out / "scores.csv").open(newline="") as file:
+        return sorted(
+            (
+                row["recording"],
+                row["name"],
+                round(1000 * float(row["start_time"])),
+                round(1000 * float(row["end_time"])),
+                float(row["score"]),
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def badc(folder: Path, *words: object) -> str:
+    """Run a command of badc."""
+    command = [sys.executable, "-m", "badc_core", *map(str, words)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def ours(
+    python: Path, root: Path, songs: Path, folder: Path, arguments: list[str], cut: tuple[float, float]
+) -> tuple[list[Row], dict[str, Any]]:
+    """What the chunks come to; and how many bytes they left behind."""
+    folder.mkdir(exist_ok=True)
+    length_s, overlap_s = cut
+    badc(folder, "chunk", "manifest", songs, "--chunk-duration", length_s, "--overlap", overlap_s)
+    options = [f"root={root}", f"python={python}", "threads=1"]
+    words = [word for option in options for word in ("-o", option)]
+    words += [f"--hawkears-arg={argument}" for argument in arguments]
+    badc(folder, "infer", "run", "chunk_manifest.csv", "--use-hawkears", "--cpu-workers", 1, "--max-gpus", 0, *words)
+    badc(folder, "infer", "aggregate", "artifacts/infer", "--output", "table.csv")
+    with (folder / "table.csv").open(newline="") as file:
+        rows = sorted(
+            (
+                row["recording_id"],
+                row["label"],
+                int(row["absolute_time_ms"]),
+                int(row["absolute_end_ms"]),
+                float(row["confidence"]),
+            )
+            for row in csv.DictReader(file)
+            if row["label"] != "none"
+        )
+    paths = [path for path in (folder / "artifacts/infer").rglob("*.json") if path.parent.name.startswith("r")]
+    results = [json.loads(path.read_text()) for path in paths]
+    return rows, {"chunks": len(results), "finishers": {result.get("finisher") for result in results}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_rows_are_those_of_the_command(
+    hawkears_python: Path, six: Path, songs: Path, tmp_path: Path, case: str
+) -> None:
+    """Same labels, same times, scores within 0.001; whatever the chunks."""
+    arguments = [str(six / word) if word.endswith(".txt") else word for word in CASES[case]]
+    wanted = theirs(hawkears_python, six, songs, tmp_path / "theirs", arguments)
+    chance = random.Random(case)
+    cut = (round(chance.uniform(2, 25), 3), round(chance.choice([0, chance.uniform(0, 1.9)]), 3))
+    found, about = ours(hawkears_python, six, songs, tmp_path / "ours", arguments, cut)
+    assert about["chunks"] > 9
+    assert about["finishers"] == {"badc-hawkears:hawkears"}
+    assert [row[:4] for row in found] == [row[:4] for row in wanted], cut
+    assert max([abs(mine[4] - row[4]) for mine, row in zip(found, wanted, strict=True)], default=0) <= TOLERANCE
+    heard = {row[1] for row in wanted}
+    assert bool(heard & {"COYE", "Common Yellowthroat"}) is (case not in SILENT)
