@@ -19,10 +19,13 @@ from attrs import frozen
 
 from badc_core.errors import UsageError
 
-__all__ = ["FIRST", "LEAST_SCORE", "SECOND", "Argument", "given", "settings_given", "tidied"]
+__all__ = ["ENSEMBLES", "FIRST", "LEAST_SCORE", "SECOND", "Argument", "given", "settings_given", "tidied"]
 
 LEAST_SCORE = 0.05
 """Below it nearly every frame of every class would be a detection."""
+
+ENSEMBLES = (1, 2, 3, 4, 5, 6, 9, 12)
+"""HawkEars knows where the windows of so many members begin."""
 
 _RECORDINGS = "The manifest names the recordings."
 _OUTPUT = "BADC writes results where --output-dir says, in its own form."

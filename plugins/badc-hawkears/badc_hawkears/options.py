@@ -11,7 +11,7 @@ import attrs
 
 from badc_core.config import option
 from badc_core.errors import UsageError
-from badc_hawkears.arguments import FIRST, LEAST_SCORE, SECOND, given, tidied
+from badc_hawkears.arguments import ENSEMBLES, FIRST, LEAST_SCORE, SECOND, given, tidied
 from badc_hawkears.places import default_root, remembered
 
 __all__ = ["KEPT", "PRESETS", "HawkEarsOptions"]
@@ -21,9 +21,6 @@ PRESETS = {"fast": 3, "balanced": 6, "full": None}
 
 KEPT = ("embeddings", "scores")
 """What can be kept beside the detections."""
-
-_ENSEMBLES = (1, 2, 3, 4, 5, 6, 9, 12)
-"""HawkEars knows where the windows of so many members begin."""
 
 _SECOND_ONLY = ("preset", "models", "low_band", "config", "min_score", "keep", "floor")
 
@@ -43,8 +40,8 @@ def _things(texts: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _ensemble(instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    if value is not None and value not in _ENSEMBLES:
-        raise ValueError(f"HawkEars has no ensemble of {value} members, only of {', '.join(map(str, _ENSEMBLES))}")
+    if value is not None and value not in ENSEMBLES:
+        raise ValueError(f"HawkEars has no ensemble of {value} members, only of {', '.join(map(str, ENSEMBLES))}")
 
 
 def _at_least(low: float, high: float = float("inf")) -> Any:

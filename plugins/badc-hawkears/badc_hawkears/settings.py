@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.errors import UsageError
-from badc_hawkears.arguments import LEAST_SCORE
+from badc_hawkears.arguments import ENSEMBLES, LEAST_SCORE
 
-__all__ = ["ENSEMBLES", "as_yaml", "check_settings", "file_lines", "that_matter"]
+__all__ = ["as_yaml", "check_settings", "file_lines", "that_matter"]
 
 Settings = Mapping[str, Mapping[str, Any]]
-
-ENSEMBLES = (1, 2, 3, 4, 5, 6, 9, 12)
-"""HawkEars knows where the windows of so many members begin."""
 
 _OWN_EXCLUDED = "data/exclude.txt"
 _LOCATIONS = "data/locations.db"
