@@ -103,7 +103,10 @@ def _ask(python: str, changed_ns: int, search_path: str | None) -> tuple[str, ..
         timeout=_LIMIT_S,
         check=True,
     )
-    return tuple(json.loads(answer.stdout.rpartition("\0")[2]))
+    _, nul, told = answer.stdout.rpartition("\0")
+    if not nul:
+        raise ValueError("it does not answer as Python does")
+    return tuple(json.loads(told))
 
 
 def _changed_ns(python: Path) -> int:

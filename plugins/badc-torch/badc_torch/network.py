@@ -205,13 +205,13 @@ class Network:
         shape = tuple(answer.shape)
         if frames is None:
             if shape != (count, labels):
-                raise self._misfit(f"gives {shape} for {count} window(s)", f"{labels} labels ask for {(count, labels)}")
+                raise self._misfit(f"gives {shape} for {count} window(s)", f"its labels ask for {(count, labels)}")
             return answer
         if answer.dim() == 3 and frames.shape == "n,labels,frames":
             answer = answer.transpose(1, 2)
         if answer.dim() != 3 or (answer.shape[0], answer.shape[2]) != (count, labels):
             wanted = frames.shape.replace("n", str(count), 1).replace("labels", str(labels))
-            raise self._misfit(f"gives {shape} for {count} window(s)", f"{labels} labels ask for ({wanted})")
+            raise self._misfit(f"gives {shape} for {count} window(s)", f"its labels ask for ({wanted})")
         hop = self._card.frame_hop or 1
         fitting = math.ceil(self._card.window / hop)
         if answer.shape[1] < self._card.window // hop:
