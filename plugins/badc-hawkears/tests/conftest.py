@@ -83,7 +83,8 @@ class Spoken:
     Parameters
     ----------
     folder
-        ``NAME.wav`` are the recordings, ``NAME.SETTING.npz`` what it says: ``codes`` and ``frames``.
+        ``NAME.wav`` are the recordings, ``NAME.SETTING.npz`` what it says: ``codes`` and ``frames``; ``SETTING.json``
+        has the labels of all, by name.
     names
         Of the recordings.
     """

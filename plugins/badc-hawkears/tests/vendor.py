@@ -1,7 +1,7 @@
 """Make recordings, and write down what HawkEars' own loop says of them: run by HawkEars' interpreter.
 
 ``python vendor.py ROOT FOLDER SETTINGS`` uses HawkEars as its command does: it loads the file itself, goes over the
-whole recording, and applies the low band; only what names labels out of frames comes after that.
+whole recording, and applies the low band; then it makes labels of the frames.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"
 
@@ -47,8 +48,8 @@ def make(path: Path, rate: int, channels: int, seconds: float) -> None:
     soundfile.write(path, np.clip(sound, -1, 1), rate, subtype="PCM_16")
 
 
-def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray]:
-    """Return the classes' codes and what HawkEars says of each frame."""
+def configuration(root: Path, setting: dict) -> Any:
+    """Return HawkEars' configuration for a setting."""
     config = deepcopy(get_config(data_root=root))
     config.audio.choose_channel = False
     config.hawkears.low_band_classifier = setting["low_band"]
@@ -56,6 +57,13 @@ def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray
         config.infer.max_models = setting["models"]
     if config.infer.max_models is None:
         config.infer.max_models = len([*Path(config.misc.ckpt_folder).glob("*.ckpt")])
+    config.infer.num_threads = 1
+    return config
+
+
+def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray]:
+    """Return the classes' codes and what HawkEars says of each frame."""
+    config = configuration(root, setting)
     analyzer = vendor.Analyzer(config)
     analyzer.occur_mgr = None
     predictor = vendor.Predictor(config.misc.ckpt_folder, cfg=config)
@@ -68,8 +76,23 @@ def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray
     return codes, found
 
 
+def labels(root: Path, folder: Path, setting: dict) -> dict[str, list]:
+    """Return the labels of all recordings, by name: label, start and end in s, score."""
+    paths = sorted(folder.glob("*.wav"))
+    analyzer = vendor.Analyzer(configuration(root, setting))
+    found = analyzer.run(
+        str(folder), str(folder), [], quiet=True, return_results=True, recording_paths_override=paths
+    ).detections
+    return {
+        path.stem: [
+            (one.species, one.start_time, one.end_time, one.score) for one in found if one.recording_path == path
+        ]
+        for path in paths
+    }
+
+
 def main(root: Path, folder: Path, settings: dict[str, dict]) -> None:
-    """Write recordings and frames into `folder`; print the recordings' names."""
+    """Write recordings, frames and labels into `folder`; print the recordings' names."""
     names = []
     for rate, channels, seconds in RECORDINGS:
         name = f"r{rate}x{channels}_{seconds}".replace(".", "_")
@@ -78,6 +101,8 @@ def main(root: Path, folder: Path, settings: dict[str, dict]) -> None:
             codes, found = frames(root, folder / f"{name}.wav", options)
             np.savez(folder / f"{name}.{setting}.npz", codes=codes, frames=found)
         names.append(name)
+    for setting, options in settings.items():
+        (folder / f"{setting}.json").write_text(json.dumps(labels(root, folder, options)))
     print("\n\0" + json.dumps(names))
 
 
