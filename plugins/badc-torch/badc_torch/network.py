@@ -30,6 +30,9 @@ __all__ = ["Network", "open_network"]
 
 _log = logging.getLogger(__name__)  # structlog need not be in torch's environment
 
+_ON_CPU, _ON_GPU = 32, 128
+"""Windows computed at once, where nobody says otherwise."""
+
 _SLIGHTLY = 1e-3
 """Probabilities may lie so much outside 0 to 1: half precision rounds. They are moved back."""
 
@@ -52,7 +55,7 @@ def open_network(described: Described, options: TorchOptions, device: Device) ->
     load = {"exported": _exported, "scripted": _scripted}[SUFFIXES[described.model.suffix.lower()]]
     module, takes = load(described.model, where)
     network = Network(module, described, where, half=options.precision == "half" and where.type == "cuda")
-    network.fit(takes, options.batch)
+    network.fit(takes, options.batch or (_ON_CPU if where.type == "cpu" else _ON_GPU))
     return network
 
 
@@ -299,7 +302,7 @@ def _loading(path: Path, what: str) -> Iterator[None]:
             raise RunnerError(f"Out of memory when {path} was loaded: {_brief(error)}") from error
         raise RunnerError(
             f"The model {path} cannot be loaded as {what}: {_brief(error)}",
-            hint="It is damaged, holds weights without a network, or was exported by a newer torch: export it anew.",
+            hint="It is damaged, holds weights without a network, or was exported by another torch: export it anew.",
             retry=False,
         ) from error
 

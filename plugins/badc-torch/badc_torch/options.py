@@ -53,7 +53,7 @@ class TorchOptions:
     min_score
         Drop detections below this score; ``None``: as the TOML file says.
     batch
-        How many windows are computed at once; halved when the device's memory does not hold them.
+        How many windows are computed at once; halved when the device's memory does not hold them. 0: 32, on a GPU 128.
     threads
         Threads of one worker on the CPU; 0: as many as torch takes.
     precision
@@ -73,7 +73,9 @@ class TorchOptions:
     min_score: float | None = option(
         None, help="drop detections below this score, 0 to 1; else as the TOML file says", validator=_within(0.0, 1.0)
     )
-    batch: int = option(32, help="windows computed at once", affects_results=False, validator=_within(1, 65536))
+    batch: int = option(
+        0, help="windows computed at once; 0 chooses", affects_results=False, validator=_within(0, 65536)
+    )
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
     precision: Literal["float32", "half"] = option("float32", help="half: 16-bit arithmetic on CUDA")
     device: Literal["auto", "cpu", "cuda", "mps"] = option(

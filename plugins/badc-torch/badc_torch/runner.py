@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchRunner", "open_runner"]
 
-_CHUNKS_AT_ONCE = 4
-"""Their windows fill batches; with more, results come later, and workers share a short run less evenly."""
+_CHUNKS_AT_ONCE = (4, 16)
+"""At least and at most; with more, results come later, and workers share a short run less evenly."""
+
+_USUAL_CHUNK_S = 60
 
 
 def open_runner(options: TorchOptions, context: WorkerContext) -> TorchRunner:
@@ -42,17 +45,18 @@ def open_runner(options: TorchOptions, context: WorkerContext) -> TorchRunner:
     from badc_torch.network import open_network
 
     card = described.card
+    network = open_network(described, options, context.device)
+    filling = math.ceil(network.batch * card.hop / card.sample_rate_hz / _USUAL_CHUNK_S)
     info = RunnerInfo(
         identity=described.identity,
         input=InputSpec(
             sample_rate_hz=card.sample_rate_hz,
             mono=True,
             halo_ms=halo_ms(card.window, card.sample_rate_hz),
-            max_batch=_CHUNKS_AT_ONCE,
+            max_batch=min(max(filling, _CHUNKS_AT_ONCE[0]), _CHUNKS_AT_ONCE[1]),
         ),
         labels=frozenset(label.text for label in card.labels) - set(card.ignore),
     )
-    network = open_network(described, options, context.device)
     return TorchRunner(info, network, card, card.min_score if options.min_score is None else options.min_score)
 
 

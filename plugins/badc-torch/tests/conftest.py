@@ -132,7 +132,7 @@ class Bench:
         place.mkdir()
         (place / "card.toml").write_text(card)
         np.savez(place / "sounds.npz", **{f"c{i}": np.asarray(one, np.float32) for i, one in enumerate(sounds)})
-        given = {"min_score": None, "batch": 32, "threads": 1, "precision": "float32", "device": "auto", "python": None}
+        given = {"min_score": None, "batch": 0, "threads": 1, "precision": "float32", "device": "auto", "python": None}
         given |= {"model": str(self._networks / model), "config": str(place / "card.toml")} | options
         request = {"options": given, "rate": rate, "sounds": str(place / "sounds.npz"), "again": again}
         assert self._process.stdin is not None
