@@ -9,14 +9,11 @@ from typing import Any
 from badc_core import __version__
 from badc_core.errors import BadcError
 from badc_core.protocols import Readiness
-from badc_hawkears.environment import SETUP, Told, ask, interpreter, needed_line, tell
-from badc_hawkears.identity import data_root, weights_line
+from badc_hawkears.environment import SETUP, WARM, Told, ask, interpreter, needed_line, tell
+from badc_hawkears.identity import data_root
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["WARM", "check", "readiness"]
-
-WARM = ("2.3.0", "1.8.4")
-"""The versions of hawkears and britekit that the mode ``warm`` knows from within."""
+__all__ = ["check", "readiness"]
 
 _LIMIT_S = 90.0
 
@@ -47,7 +44,7 @@ def check() -> Readiness:
         root = data_root(options)
         told = tell(options)
     except BadcError as error:
-        return Readiness(False, error.message.rstrip("."), weights_line(options))
+        return Readiness(False, error.message.rstrip("."), _line(error))
     return readiness(found, told, root)
 
 
@@ -84,4 +81,4 @@ def _first(script: Path) -> Readiness:
 def _line(error: BadcError) -> str:
     """Return the command of an error's hint."""
     hint = error.hint or ""
-    return hint.partition(": ")[2].partition(";")[0] or SETUP
+    return hint.partition(": ")[2].partition(";")[0] or hint or SETUP

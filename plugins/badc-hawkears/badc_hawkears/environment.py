@@ -19,16 +19,36 @@ from badc_core.errors import RunnerError, UsageError
 from badc_core.serde import unstructure
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["NEEDED", "SETUP", "Told", "ask", "interpreter", "needed_line", "tell"]
+__all__ = [
+    "LOOKED",
+    "NEEDED",
+    "SETUP",
+    "WARM",
+    "Told",
+    "ask",
+    "init_line",
+    "interpreter",
+    "needed_line",
+    "no_weights",
+    "tell",
+]
 
 NEEDED = ("attrs", "cattrs", "orjson", "pluggy", "click")
 """What badc-core and this plugin import in HawkEars' environment; numpy is there with HawkEars."""
 
 SETUP = "badc hawkears setup"
 
+WARM = ("2.3.0", "1.8.4")
+"""The versions of hawkears and britekit that the mode ``warm`` knows from within."""
+
+_WATCHED = ("yaml", "yaml/default.yaml", "yaml/low_band.yaml", "data/ckpt")
 _PACKAGES = ("badc_core", "badc_hawkears")
 _LIMIT_S = 120.0
 """The first start from a slow shared disk takes long."""
+
+LOOKED = (
+    "it is looked for in -o root=…, HAWKEARS_DATA_DIR, where `badc hawkears setup` put it, and HawkEars' usual place"
+)
 
 _OURS = {"badc_core", "badc_hawkears", "attr", "attrs", "cattrs", "orjson", "pluggy", "click", "typing_extensions"}
 _GUARDED = """
@@ -81,7 +101,7 @@ def tell(options: HawkEarsOptions) -> Told:
     python = interpreter(options)
     files = [Path(word) for word in options.args if word.startswith("/")]
     files += [options.config] if options.config else []
-    files += [options.root / name for name in ("yaml", "yaml/default.yaml", "data/ckpt")] if options.root else []
+    files += [options.root / name for name in _WATCHED] if options.root else []
     return _told(python, options, (_changed(python), *(_modified_ns(path) for path in files)))
 
 
@@ -163,6 +183,21 @@ def _lacking(python: Path, module: str | None, said: str) -> RunnerError:
 def needed_line(python: Path, packages: Sequence[str] = NEEDED) -> str:
     """Return the command that puts BADC's side into HawkEars' environment, and touches nothing else in it."""
     return shlex.join([str(python), "-m", "pip", "install", "--no-deps", *map(_source, _PACKAGES), *packages])
+
+
+def init_line(options: HawkEarsOptions) -> str:
+    """Return HawkEars' own command that makes its data folder and fetches the weights, in place of what is there."""
+    return shlex.join([str(interpreter(options).parent / "hawkears"), "init", "--dest", str(options.root)])
+
+
+def no_weights(folder: Path, options: HawkEarsOptions) -> RunnerError:
+    """Return the error for a folder without checkpoints."""
+    return RunnerError(
+        f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
+        hint=f"Fetch them: {SETUP}; or with HawkEars' own command: {init_line(options)}; or name the data folder "
+        f"that has them: -o root=PATH ({LOOKED})",
+        retry=False,
+    )
 
 
 def _source(package: str) -> str:

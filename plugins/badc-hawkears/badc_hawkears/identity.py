@@ -15,11 +15,11 @@ from typing import Any
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.digests import digest_of
-from badc_hawkears.environment import SETUP, Told, interpreter, tell
+from badc_hawkears.environment import LOOKED, SETUP, Told, init_line, no_weights, tell
 from badc_hawkears.options import HawkEarsOptions
 from badc_hawkears.settings import Settings, file_lines, that_matter
 
-__all__ = ["data_root", "identify", "identity_of", "installed_versions", "members", "weights_line"]
+__all__ = ["data_root", "identify", "identity_of", "installed_versions"]
 
 _PACKAGES = ("hawkears", "britekit")
 _LOW_BAND_YAML = "yaml/low_band.yaml"
@@ -67,8 +67,9 @@ def identity_of(options: HawkEarsOptions, told: Told) -> RunnerIdentity:
         A file cannot be read, or there are no weights.
     """
     root = data_root(options)
-    suffixes = (".ckpt", ".onnx") if told.openvino and options.mode != "warm" else (".ckpt",)
-    main, low = members(told.settings, suffixes), _low_band_members(told, suffixes)
+    count, low_count = told.settings["infer"]["max_models"], _low_band_members(told)
+    main = _checkpoints(told.settings["misc"]["ckpt_folder"], count, options, told)
+    low = _checkpoints(told.settings["hawkears"]["low_band_ckpt_folder"], low_count, options, told) if low_count else []
     weights = hashlib.sha256()
     for band, paths in (("main", main), ("low", low)):
         for path in paths:
@@ -76,7 +77,6 @@ def identity_of(options: HawkEarsOptions, told: Told) -> RunnerIdentity:
     config = hashlib.sha256(json.dumps(that_matter(told.settings), sort_keys=True).encode())
     for name, digest in _tables(root, told.settings, bool(low)):
         config.update(f"{name}\0{digest}\n".encode())
-    count = told.settings["infer"]["max_models"]
     ensemble = f"{count} member{'' if count == 1 else 's'}{'+low-band' if low else ''}"
     return RunnerIdentity(
         "HawkEars",
@@ -98,52 +98,30 @@ def data_root(options: HawkEarsOptions) -> Path:
     if root is None or not root.is_dir():
         raise RunnerError(
             f"HawkEars' data folder {root} is not there.",
-            hint=f"Make it: {weights_line(options)}; or name another: -o root=PATH (it was looked for in -o root=…, "
-            "HAWKEARS_DATA_DIR, where `badc hawkears setup` put it, and HawkEars' usual place, in this order)",
+            hint=f"Make it: {SETUP}; or with HawkEars' own command: {init_line(options)}; or name another: "
+            f"-o root=PATH ({LOOKED})",
             retry=False,
         )
     return root
 
 
-def weights_line(options: HawkEarsOptions) -> str:
-    """Return the command that makes HawkEars' data folder and fetches its weights."""
-    command = interpreter(options).parent / "hawkears"
-    return f"{command} init --dest {options.root}" if command.exists() else SETUP
-
-
-def members(settings: Settings, suffixes: Sequence[str] = (".ckpt",)) -> list[Path]:
-    """Return the checkpoints that take part, in the order in which HawkEars takes them.
-
-    Raises
-    ------
-    RunnerError
-        There are none.
-    """
-    folder = Path(settings["misc"]["ckpt_folder"])
-    return _first(folder, settings["infer"]["max_models"], suffixes)
-
-
-def _low_band_members(told: Told, suffixes: Sequence[str]) -> list[Path]:
-    """Return those of the low band; none when it is not used."""
+def _low_band_members(told: Told) -> int:
+    """Return how many members of the low band take part."""
     hawkears = told.settings["hawkears"]
-    if not hawkears["low_band_classifier"] or hawkears["heuristics_manager"] is None:
-        return []
-    return _first(Path(hawkears["low_band_ckpt_folder"]), told.low_band_members, suffixes)
+    used = hawkears["low_band_classifier"] and hawkears["heuristics_manager"] is not None
+    return told.low_band_members if used else 0
 
 
-def _first(folder: Path, count: int, suffixes: Sequence[str]) -> list[Path]:
+def _checkpoints(folder: str, count: int, options: HawkEarsOptions, told: Told) -> list[Path]:
+    """Return the checkpoints that take part, in the order in which HawkEars takes them."""
+    suffixes = (".ckpt", ".onnx") if told.openvino and options.mode != "warm" else (".ckpt",)
     found = [
         path
         for suffix in suffixes
-        for path in sorted(folder.glob(f"*{suffix}"), key=lambda path: path.name)[: count or None]
+        for path in sorted(Path(folder).glob(f"*{suffix}"), key=lambda path: path.name)[:count]
     ]
     if not found:
-        raise RunnerError(
-            f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
-            hint=f"Fetch them: {SETUP}; or with HawkEars' own command: hawkears init --dest FOLDER; or name the data "
-            "folder that has them: -o root=FOLDER",
-            retry=False,
-        )
+        raise no_weights(Path(folder), options)
     return found
 
 
@@ -155,7 +133,7 @@ def _tables(root: Path, settings: Settings, low_band: bool) -> Iterator[tuple[st
             yield name, _of_text(sorted(set(_lines(Path(hawkears[name])))))
     for name, path in (
         ("classes", root / "data/classes.csv"),
-        ("taxonomy", hawkears["taxonomy_file"]),
+        ("taxonomy", hawkears.get("taxonomy_file")),
         ("occurrence", hawkears["occurrence_pickle"]),
         ("low-band", Path(hawkears["occurrence_pickle"]).parent.parent / _LOW_BAND_YAML if low_band else None),
     ):

@@ -106,7 +106,7 @@ def check_settings(settings: Settings, root: Path) -> None:
 
 
 def _check_lengths(segment_s: float | None, hawkears: Mapping[str, Any]) -> None:
-    shortest, longest = hawkears["min_label_length"], hawkears["max_label_length"]
+    shortest, longest = hawkears.get("min_label_length"), hawkears.get("max_label_length")  # not in HawkEars 2.0
     wrong = ""
     if segment_s is not None and segment_s < 0.25:
         wrong = f"labels of {segment_s:g} s are shorter than a frame of 0.25 s"
@@ -118,7 +118,7 @@ def _check_lengths(segment_s: float | None, hawkears: Mapping[str, Any]) -> None
         wrong = "the least length of a label must be a multiple of 0.25 s above 0"
     elif shortest is not None and longest is not None and shortest > longest:
         wrong = f"the least length of a label, {shortest:g} s, is above the greatest, {longest:g} s"
-    elif hawkears["max_label_length_merge_threshold"] < 0:
+    elif hawkears.get("max_label_length_merge_threshold", 0) < 0:
         wrong = "max_label_length_merge_threshold must be at least 0"
     if wrong:
         raise UsageError(f"HawkEars' settings do not fit: {wrong}.")
@@ -184,7 +184,7 @@ def _check_lists(hawkears: Mapping[str, Any], root: Path) -> None:
             ) from None
         if not names and word == "include":
             raise UsageError(f"{path} names no class, so HawkEars would report nothing.", hint="Name one on each line.")
-        _check_names(path, names, _known_spellings(root, hawkears["taxonomy_file"]))
+        _check_names(path, names, _known_spellings(root, hawkears.get("taxonomy_file")))
 
 
 def _check_names(path: Path, names: Iterable[str], known: frozenset[str]) -> None:

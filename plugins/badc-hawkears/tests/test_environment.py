@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from badc_core.errors import RunnerError
-from badc_hawkears.check import WARM, check, readiness
-from badc_hawkears.environment import Told, ask, needed_line, tell
+from badc_hawkears.check import check, readiness
+from badc_hawkears.environment import WARM, Told, ask, needed_line, tell
 from badc_hawkears.options import HawkEarsOptions
 from badc_hawkears.places import Places, memory_file, remember
 

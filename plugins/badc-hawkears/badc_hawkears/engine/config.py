@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from badc_core.errors import BadcError, RunnerError, UsageError
 from badc_hawkears.arguments import given, settings_given
-from badc_hawkears.environment import Told
+from badc_hawkears.environment import SETUP, WARM, Told, init_line, no_weights
 from badc_hawkears.identity import installed_versions
 from badc_hawkears.options import PRESETS, HawkEarsOptions
 from badc_hawkears.settings import check_settings
@@ -52,6 +52,8 @@ def effective_config(options: HawkEarsOptions, root: Path) -> Any:
     UsageError
         A file or an option says what HawkEars cannot do.
     """
+    if options.mode == "warm":
+        _check_versions(installed_versions())
     from hawkears.core.config import HawkEarsBaseConfig
     from hawkears.core.config_loader import load_auxiliary_config, resolve_config_paths
     from omegaconf import OmegaConf
@@ -60,20 +62,21 @@ def effective_config(options: HawkEarsOptions, root: Path) -> Any:
     if base is None:
         raise RunnerError(
             f"HawkEars' data folder {root} has no yaml/default.yaml.",
-            hint=f"Make it anew: hawkears init --dest {root}",
+            hint=f"Make it anew: {init_line(options)}",
             retry=False,
         )
-    config = _merged(OmegaConf.structured(HawkEarsBaseConfig()), base, root / "yaml/default.yaml")
+    config = _merged(OmegaConf.structured(HawkEarsBaseConfig()), base, f"configuration {root / 'yaml/default.yaml'}")
     config.audio.choose_channel = False
     named = options.config or given(options.args).get("config")
     if named is not None:
-        config = _merged(config, _loaded(Path(named)), Path(named))
+        config = _merged(config, _loaded(Path(named)), f"configuration {named}")
     if config.audio.choose_channel:
         raise UsageError(
             f"{named} sets audio.choose_channel, with which the first seconds of a recording choose its channel.",
             hint="BADC takes the mean of all channels, whatever the device: leave choose_channel out.",
         )
-    config = OmegaConf.merge(config, settings_given(options.args), _settings_of(options))
+    for more in (settings_given(options.args), _settings_of(options)):
+        config = _merged(config, more, "setting")
     resolve_config_paths(config, data_root=root)
     config.infer.max_models = _members(config, options)
     check_settings(plain(config), root)
@@ -105,12 +108,7 @@ def _members(config: Any, options: HawkEarsOptions) -> int:
     folder = Path(config.misc.ckpt_folder)
     there = len([*folder.glob("*.ckpt")]) or len([*folder.glob("*.onnx")])
     if not there:
-        raise RunnerError(
-            f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
-            hint="Fetch them: `badc hawkears setup`, or with HawkEars' own command: hawkears init --dest FOLDER; "
-            "or name the data folder that has them: -o root=FOLDER",
-            retry=False,
-        )
+        raise no_weights(folder, options)
     if options.preset is not None:
         return min(PRESETS[options.preset] or there, there)
     wanted = config.infer.max_models
@@ -120,6 +118,15 @@ def _members(config: Any, options: HawkEarsOptions) -> int:
             hint=f"Ask for {there} or fewer, or for all: -o preset=full",
         )
     return there if wanted is None else int(wanted)
+
+
+def _check_versions(versions: tuple[str, str]) -> None:
+    if versions != WARM:
+        raise RunnerError(
+            f"This is HawkEars {versions[0]} with BriteKit {versions[1]}; the mode warm knows {' with '.join(WARM)}.",
+            hint=f"Make an environment with these: {SETUP}; or use another mode: -o mode=api",
+            retry=False,
+        )
 
 
 def _check_warm(config: Any, options: HawkEarsOptions) -> None:
@@ -151,7 +158,7 @@ def _loaded(path: Path) -> DictConfig:
     return loaded
 
 
-def _merged(config: Any, more: Any, path: Path) -> Any:
+def _merged(config: Any, more: Any, what: str) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -161,7 +168,7 @@ def _merged(config: Any, more: Any, path: Path) -> Any:
         key = getattr(error, "full_key", None)
         where = f" at {key}" if key else ""
         said = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UsageError(f"HawkEars' configuration {path} does not fit{where}: {said}.") from None
+        raise UsageError(f"HawkEars' {what} does not fit{where}: {said}.") from None
 
 
 def told(config: Any) -> Told:

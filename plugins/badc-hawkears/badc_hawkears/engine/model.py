@@ -20,12 +20,11 @@ from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
 from badc_hawkears.engine.occurrence import Occurrence
 from badc_hawkears.engine.tables import Tables, read_tables
-from badc_hawkears.identity import data_root, identity_of, installed_versions
+from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.options import HawkEarsOptions
 
 __all__ = ["Ensemble", "Networks", "load"]
 
-_KNOWN = ("2.3.0", "1.8.4")
 
 _FLOOR = 0.1
 """With ``keep=scores``."""
@@ -127,18 +126,12 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     RunnerError
         A part is missing, damaged, of another version, or set up in a way that this mode does not know.
     """
-    versions = installed_versions()
-    if versions != _KNOWN:
-        raise RunnerError(
-            f"This is HawkEars {versions[0]} with BriteKit {versions[1]}; the mode warm knows {' with '.join(_KNOWN)}.",
-            hint=f"Install them: pip install hawkears=={_KNOWN[0]} britekit=={_KNOWN[1]}",
-            retry=False,
-        )
     os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
     config = effective_config(options, root)
     config.infer.num_threads = 1
-    identity = identity_of(options, told(config))
+    facts = told(config)
+    identity = identity_of(options, facts)
     checkpoints = Checkpoints(options.trust)
     _choose_device(device_kind, options.mps)
     paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
@@ -148,6 +141,8 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
         analyzer, predictor, handlers = _load_parts(config)
     for path, model in zip(ours, predictor.models, strict=True):
         checkpoints.check_tensors(path, model)
+    if identity_of(options, facts) != identity:
+        raise RunnerError(f"HawkEars' weights or tables in {root} changed while they were loaded.")
     places = _members(config.infer.max_models, len(predictor.models))
     main = _networks(predictor, predictor.audio, places)
     low, pairs = _low_band(handlers, checkpoints)
