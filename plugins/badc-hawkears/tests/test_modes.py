@@ -91,6 +91,16 @@ def test_the_last_frame_may_lie_past_the_end():
     assert pieces([label(4_750, 5_100)], [(0, 5_000), (5_000, 10_000)]) == [(4_750, 5_100)]
 
 
+def test_a_segment_may_lie_past_the_end():
+    """By more than half a frame; so it matters where the recording ends, as far as that is known."""
+    long = {"duration_ms": 10_000}
+    (known,) = cut([label(9_000, 12_000)], signal_of(Path("r.wav"), 5_000, 10_000, **long))
+    (unknown,) = cut([label(9_000, 12_000)], signal_of(Path("r.wav"), 5_000, 10_000))
+    (between,) = cut([label(4_000, 7_000)], signal_of(Path("r.wav"), 0, 5_000, **long))
+    assert [known.end_ms, unknown.end_ms, between.end_ms] == [5_000] * 3
+    assert [known.extra, unknown.extra, between.extra] == [{"runs_on_ms": 2_000}, *[{"continues": True}] * 2]
+
+
 def test_what_lies_outside_all_chunks_is_not_told():
     """A manifest may list every tenth minute only."""
     labels = [label(0, 1_000), label(9_000, 12_000), label(18_000, 21_000), label(30_000, 31_000)]

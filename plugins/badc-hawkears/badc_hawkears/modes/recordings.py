@@ -7,6 +7,7 @@ cuts is marked, and joined when results are compiled (:mod:`badc_core.seams`).
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -200,6 +201,7 @@ def cut(labels: Iterable[Label], signal: Signal) -> Iterable[Detection]:
     chunk = signal.chunk
     begin, end = own_part(chunk)
     offset_ms = chunk.offset_ms or 0
+    last = chunk.offset_ms is None or (end or 0) >= (signal.recording.duration_ms or math.inf)
     for label in labels:
         beyond = 0 if end is None else label.end_ms - end
         if label.start_ms < begin:  # a rest that is too short to matter belongs to the chunk before
@@ -208,9 +210,8 @@ def cut(labels: Iterable[Label], signal: Signal) -> Iterable[Detection]:
             outside = end is not None and label.start_ms >= end
         if outside:
             continue
-        # HawkEars' last frame may lie past the end of the recording by half its length.
-        whole = chunk.offset_ms is None or beyond < _HALF_FRAME_MS
-        mark = {} if beyond <= 0 else {RUNS_ON_MS: beyond} if whole else {CONTINUES: True}
+        # HawkEars' last frame may lie past the end of the recording by half its length, its last segment by more.
+        mark = {} if beyond <= 0 else {RUNS_ON_MS: beyond} if last or beyond < _HALF_FRAME_MS else {CONTINUES: True}
         yield Detection(
             max(label.start_ms, begin) - offset_ms,
             label.end_ms - max(beyond, 0) - offset_ms,
