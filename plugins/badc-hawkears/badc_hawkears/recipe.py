@@ -166,10 +166,11 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
         Step("mend", "Packages made to fit each other", (_inside(python, "mend"),)),
         # The version is there to lay the folder out anew for another HawkEars.
         Step("data", "Data folder", (_inside(python, "data", root, HAWKEARS[0]),), lasting=True),
+        Step("check", "Check: a small model hears a bird", (_inside(python, "example", "FOLDER"),)),
     ]
-    if recipe.weights:
+    if recipe.weights:  # the last, so that all else is ready where they cannot be had
         made.append(Step("weights", "Weights", (_inside(python, "weights", root),), always=True))
-    return (*made, Step("check", "Check: a small model hears a bird", (_inside(python, "example", "FOLDER"),)))
+    return tuple(made)
 
 
 def _venv(recipe: Recipe) -> tuple[str, ...]:
