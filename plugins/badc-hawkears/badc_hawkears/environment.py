@@ -185,17 +185,19 @@ def needed_line(python: Path, packages: Sequence[str] = NEEDED) -> str:
     return shlex.join([str(python), "-m", "pip", "install", "--no-deps", *map(_source, _PACKAGES), *packages])
 
 
-def init_line(options: HawkEarsOptions) -> str:
-    """Return HawkEars' own command that makes its data folder and fetches the weights, in place of what is there."""
-    return shlex.join([str(interpreter(options).parent / "hawkears"), "init", "--dest", str(options.root)])
+def fetching(options: HawkEarsOptions) -> str:
+    """Return the commands that make HawkEars' data folder and fetch its weights: ours, and HawkEars' own."""
+    own = interpreter(options).parent / "hawkears"
+    if not own.is_file():
+        return SETUP
+    return f"{SETUP}; or with HawkEars' own command: {shlex.join([str(own), 'init', '--dest', str(options.root)])}"
 
 
 def no_weights(folder: Path, options: HawkEarsOptions) -> RunnerError:
     """Return the error for a folder without checkpoints."""
     return RunnerError(
         f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
-        hint=f"Fetch them: {SETUP}; or with HawkEars' own command: {init_line(options)}; or name the data folder "
-        f"that has them: -o root=PATH ({LOOKED})",
+        hint=f"Fetch them: {fetching(options)}; or name the data folder that has them: -o root=PATH ({LOOKED})",
         retry=False,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.digests import digest_of
-from badc_hawkears.environment import LOOKED, SETUP, Told, init_line, no_weights, tell
+from badc_hawkears.environment import LOOKED, SETUP, Told, fetching, no_weights, tell
 from badc_hawkears.options import HawkEarsOptions
 from badc_hawkears.settings import Settings, file_lines, that_matter
 
@@ -98,8 +98,7 @@ def data_root(options: HawkEarsOptions) -> Path:
     if root is None or not root.is_dir():
         raise RunnerError(
             f"HawkEars' data folder {root} is not there.",
-            hint=f"Make it: {SETUP}; or with HawkEars' own command: {init_line(options)}; or name another: "
-            f"-o root=PATH ({LOOKED})",
+            hint=f"Make it: {fetching(options)}; or name another: -o root=PATH ({LOOKED})",
             retry=False,
         )
     return root

@@ -165,11 +165,13 @@ def test_missing_weights_are_said(root: Path, told: Told) -> None:
     """With the lines that fetch them."""
     for path in (root / "data/ckpt").iterdir():
         path.unlink()
+    (root / "bin").mkdir()
+    (root / "bin/hawkears").touch()
     with pytest.raises(RunnerError, match="weights are missing") as caught:
-        identity_of(HawkEarsOptions(root=root), told)
+        identity_of(HawkEarsOptions(root=root, python=root / "bin/python"), told)
     assert str(root / "data/ckpt") in caught.value.message
     assert "badc hawkears setup" in (caught.value.hint or "")
-    assert "hawkears init --dest" in (caught.value.hint or "")
+    assert f"{root}/bin/hawkears init --dest {root};" in (caught.value.hint or "")
 
 
 def test_a_missing_data_folder_is_said(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from badc_core.errors import BadcError, RunnerError, UsageError
 from badc_hawkears.arguments import given, settings_given
-from badc_hawkears.environment import SETUP, WARM, Told, init_line, no_weights
+from badc_hawkears.environment import SETUP, WARM, Told, fetching, no_weights
 from badc_hawkears.identity import installed_versions
 from badc_hawkears.options import PRESETS, HawkEarsOptions
 from badc_hawkears.settings import check_settings
@@ -62,7 +62,7 @@ def effective_config(options: HawkEarsOptions, root: Path) -> Any:
     if base is None:
         raise RunnerError(
             f"HawkEars' data folder {root} has no yaml/default.yaml.",
-            hint=f"Make it anew: {init_line(options)}",
+            hint=f"Make it anew: {fetching(options)}",
             retry=False,
         )
     config = _merged(OmegaConf.structured(HawkEarsBaseConfig()), base, f"configuration {root / 'yaml/default.yaml'}")
