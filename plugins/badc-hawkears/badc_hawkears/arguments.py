@@ -266,7 +266,7 @@ def _option(argument: Argument) -> click.Option:
     return click.Option([*names, _variable(argument)], type=convert)
 
 
-def _checked_by(check: Callable[[str], Any]) -> click.ParamType:
+def _checked_by(check: Callable[[str], Any]) -> Any:
     return click.types.FuncParamType(_telling(check))
 
 

@@ -26,7 +26,7 @@ __all__ = [
     "WARM",
     "Told",
     "ask",
-    "init_line",
+    "fetching",
     "interpreter",
     "needed_line",
     "no_weights",

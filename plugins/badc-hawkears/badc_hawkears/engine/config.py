@@ -89,7 +89,7 @@ def plain(config: Any) -> dict[str, Any]:
     """Return a configuration as plain data."""
     from omegaconf import OmegaConf
 
-    made: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    made: dict[str, Any] = OmegaConf.to_container(config, resolve=True)
     return made
 
 
