@@ -79,8 +79,8 @@ class HawkEarsOptions:
     script
         HawkEars 1: its ``analyze.py``; ``None`` with ``BADC_HAWKEARS_ROOT`` unset: HawkEars 2.
     preset
-        How many members of the ensemble take part: ``fast`` 3, ``balanced`` 6, ``full`` all there are. HawkEars says
-        that fewer are quicker and slightly less accurate; how much less, it has not published for any size.
+        How many members of the ensemble take part: ``fast`` 3, ``balanced`` 6, ``full`` all there are. HawkEars'
+        documentation says that fewer are quicker and slightly less accurate, and gives no figures.
     models
         The same as a number: 1 to 6, 9 or 12, not more than there are.
     low_band
@@ -122,7 +122,9 @@ class HawkEarsOptions:
     mode: Literal["warm", "api", "cli"] = option("warm", help="how HawkEars is used: warm, api or cli")
     script: Path | None = option(None, help="analyze.py of HawkEars 1", affects_results=False, converter=_absolute)
     preset: Literal["fast", "balanced", "full"] | None = option(
-        None, help="ensemble of 3, 6 or all members: fast, balanced, full", affects_results=False
+        None,
+        help="ensemble of 3, 6 or all members: fast, balanced, full; HawkEars gives no figures of their accuracy",
+        affects_results=False,
     )
     models: int | None = option(
         None, help="members of the ensemble: 1 to 6, 9 or 12", affects_results=False, validator=_ensemble
