@@ -20,11 +20,30 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MARK", "Finished", "kill_all_marked", "kill_marked", "marked_environment", "run_command", "tail"]
+__all__ = [
+    "MARK",
+    "Finished",
+    "ending_with_us",
+    "kill_all_marked",
+    "kill_marked",
+    "marked_environment",
+    "run_command",
+    "tail",
+]
 
 MARK = "BADC_PROCESS_MARK"
 _KEEP_BYTES = 64 * 1024
 _LOOK_S = 0.2
+
+_BOUND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execvp(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
 
 
 @frozen
@@ -94,6 +113,16 @@ def _find_marked(mark: str) -> list[int]:
             if Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
                 found.append(int(name))
     return found
+
+
+def ending_with_us(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` so that it ends when this process does, even by ``kill -9``; Linux only.
+
+    It must be started and awaited by one thread: the system looks at that thread, not at the process.
+    """
+    if not sys.platform.startswith("linux"):
+        return list(argv)
+    return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *argv]
 
 
 def tail(text: str | bytes, length: int = 500) -> str:

@@ -133,6 +133,7 @@ class Hearing:
 
     def __init__(self, **answers: object) -> None:
         self.answers = answers
+        self.identity = IDENTITY
         self.asked: list[list[str]] = []
 
     def hear(self, wanted, tell) -> None:
@@ -146,7 +147,7 @@ class Hearing:
 
     def runner(self) -> RecordingRunner:
         """Return a runner that asks here."""
-        return RecordingRunner(IDENTITY, self.hear, lambda recording: NOWHERE)
+        return RecordingRunner(lambda: self.identity, self.hear, lambda recording: NOWHERE)
 
 
 @pytest.fixture
@@ -203,6 +204,20 @@ def test_what_was_told_before_the_end_counts(three):
         runner.predict([signal for path in three for signal in slices(path, 0)])
     runner.predict(slices(three[0], 0))
     assert hearing.asked == [["a", "b", "c"]]
+
+
+def test_weights_that_change_meanwhile(three):
+    """They are loaded anew for each batch."""
+    hearing = Hearing(a=[label(0, 1_000)])
+    runner = hearing.runner()
+    runner.predict(slices(three[0], 0))
+    hearing.identity = RunnerIdentity("HawkEars", "3")
+    for _ in range(2):
+        with pytest.raises(RunnerError, match="changed while it was at work") as caught:
+            runner.predict([*slices(three[0], 0), *slices(three[1], 0)])
+        assert not caught.value.retry
+    assert hearing.asked == [["a"], ["b"], ["b"]]
+    assert runner.predict(slices(three[0], 0))[0].detections, "what was heard before still counts"
 
 
 def test_a_recording_that_is_not_there(tmp_path):
@@ -290,7 +305,7 @@ def command(program, log, tmp_path: Path):
     def make(settings: dict[str, object] | None = None, **context: object) -> RecordingRunner:
         words = ("--cfg", "x.yaml", "--quiet")
         used = Command(program(**context), words, tmp_path / "scratch", tmp_path / "root")
-        return RecordingRunner(IDENTITY, used.hear, lambda recording: occurrence_of(recording, settings or {}))
+        return RecordingRunner(lambda: IDENTITY, used.hear, lambda recording: occurrence_of(recording, settings or {}))
 
     return make
 

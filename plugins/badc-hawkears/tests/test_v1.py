@@ -74,7 +74,7 @@ def run(tmp_path: Path, script: Path):
             text=True,
             timeout=120,
         )
-        results = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*/*.json")]
+        results = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("[!.]*/*.json")]
         return done.returncode, {entry["chunk_id"]: entry for entry in results}, done.stdout + done.stderr
 
     return go
@@ -243,6 +243,37 @@ def test_a_run_that_is_stopped_ends_its_process(script, log, tmp_path):
         runner(script, tmp_path / "scratch", stopping=stop.is_set).predict([signal_of(chunk)])
     assert time.monotonic() - began < 10
     assert not any(Path(f"/proc/{entry['pid']}").exists() for entry in log())
+
+
+def test_killed_in_the_middle(script, log, tmp_path, run):
+    """``kill -9`` of badc ends HawkEars, too; the same command does what is left."""
+    chunks = files(tmp_path, 2)
+    good = chunks[1].source_path.read_bytes()
+    chunks[1].source_path.write_text("HANG")
+    manifest.write(tmp_path / "m.csv", chunks)
+    words = ["infer", "run", "m.csv", "--use-hawkears", "-o", f"script={script}", "--cpu-workers", "1"]
+    badc = subprocess.Popen([sys.executable, "-m", "badc_core", *words, "--output-dir", "out"], cwd=tmp_path)
+    until = time.monotonic() + 30
+    while not log() and time.monotonic() < until:
+        time.sleep(0.05)
+    badc.kill()
+    badc.wait(10)
+    (pid,) = [entry["pid"] for entry in log()]
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    chunks[1].source_path.write_bytes(good)
+    status, results, said = run(chunks)
+    assert status == 0, said
+    assert [labels(results[f"c{n}"]) for n in range(2)] == [[coye(n)] for n in range(2)]
+
+
+def test_weights_that_change_meanwhile(script, log, tmp_path):
+    (chunk,) = files(tmp_path, 1)
+    opened = runner(script, tmp_path / "scratch")
+    (script.parent / "data/ckpt/model.ckpt").write_bytes(b"other weights")
+    with pytest.raises(RunnerError, match="changed while it was at work"):
+        opened.predict([signal_of(chunk)])
 
 
 def test_a_row_of_nobody_is_an_error(script, tmp_path):

@@ -23,7 +23,7 @@ from badc_hawkears.engine.tables import Tables, read_tables
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["Ensemble", "Networks", "load"]
+__all__ = ["Ensemble", "Networks", "choose_device", "load"]
 
 
 _FLOOR = 0.1
@@ -133,7 +133,8 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     facts = told(config)
     identity = identity_of(options, facts)
     checkpoints = Checkpoints(options.trust)
-    _choose_device(device_kind, options.mps)
+    choose_device(device_kind, options.mps)
+    _refuse_openvino()
     paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
     ours = paths[: config.infer.max_models]
     checkpoints.check_classes(paths, known_classes(root))
@@ -164,22 +165,32 @@ def _checkpoint_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _choose_device(kind: str, mps: bool) -> None:
-    """Have BriteKit choose the device that the worker was given. On a Mac it would take the GPU, asked or not."""
-    import importlib.util
+def choose_device(kind: str, mps: bool) -> None:
+    """Have BriteKit choose the device that the worker was given. On a Mac it would take the GPU, asked or not.
 
+    Raises
+    ------
+    RunnerError
+        The worker was given a GPU, and torch sees none.
+    """
     from britekit.core.config_loader import get_config
     from britekit.core.util import get_device
 
     get_config().misc.force_cpu = kind == "cpu" and not mps
-    device = get_device()
-    if kind == "gpu" and device == "cpu":
+    if kind == "gpu" and get_device() == "cpu":
         raise RunnerError(
             "The worker was given a GPU, but torch in HawkEars' environment sees none.",
             hint="Install a torch that is made for this GPU's driver, or run on the CPU: --cpu",
             retry=False,
         )
-    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+
+
+def _refuse_openvino() -> None:
+    import importlib.util
+
+    from britekit.core.util import get_device
+
+    if get_device() == "cpu" and importlib.util.find_spec("openvino") is not None:
         raise RunnerError(
             "OpenVINO is installed beside HawkEars, which then takes other networks than its checkpoints.",
             hint="The mode warm needs an environment without openvino.",

@@ -15,7 +15,8 @@ import attrs
 
 from badc_core.errors import RunnerError
 from badc_core.protocols import WorkerContext
-from badc_hawkears.environment import tell
+from badc_hawkears.engine.config import effective_config, told
+from badc_hawkears.engine.model import choose_device
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.modes.names import class_names
 from badc_hawkears.modes.occurrence import Occurrence, occurrence_of
@@ -39,16 +40,20 @@ def open_api(options: HawkEarsOptions, context: WorkerContext) -> RecordingRunne
     """
     os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
-    told = tell(options)
+    facts = told(effective_config(options, root))
     analyze = _public_function()
+    choose_device(context.device.kind, options.mps)
     if options.threads:
         import torch
 
         torch.set_num_threads(options.threads)
-    settings = settings_file(context.scratch / "hawkears.yaml", told.settings)
+    settings = settings_file(context.scratch / "hawkears.yaml", facts.settings)
     function = _Function(analyze, settings, root, context.scratch / "hawkears")
-    place = told.settings["hawkears"]
-    return RecordingRunner(identity_of(options, told), function.hear, lambda recording: occurrence_of(recording, place))
+    return RecordingRunner(
+        lambda: identity_of(options, facts),
+        function.hear,
+        lambda recording: occurrence_of(recording, facts.settings["hawkears"]),
+    )
 
 
 def _public_function() -> Callable[..., Any]:

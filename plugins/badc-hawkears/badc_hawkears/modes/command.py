@@ -58,8 +58,11 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
     settings = settings_file(context.scratch / "hawkears.yaml", told.settings)
     command = Command(program, ("--cfg", str(settings), *quietly), context.scratch, root)
     command.try_out()
-    place = told.settings["hawkears"]
-    return RecordingRunner(identity_of(options, told), command.hear, lambda recording: occurrence_of(recording, place))
+    return RecordingRunner(
+        lambda: identity_of(options, told),
+        command.hear,
+        lambda recording: occurrence_of(recording, told.settings["hawkears"]),
+    )
 
 
 def _argv(python: Path) -> tuple[str, ...]:

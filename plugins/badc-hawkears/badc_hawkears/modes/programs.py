@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from badc_core.errors import BadcError, Interrupted, RunnerError
-from badc_core.processes import Finished, run_command
+from badc_core.processes import Finished, ending_with_us, run_command
 from badc_core.protocols import WorkerContext
 
 __all__ = [
@@ -70,20 +71,18 @@ class Program:
         """
         limit = self.context.timeout_s
         argv = [*self.argv, *words]
+        if shutil.which(argv[0]) is None:
+            raise self._no_start("there is no such program")
         try:
             ended = run_command(
-                argv,
+                ending_with_us(argv),
                 timeout_s=None if limit is None else limit * max(1, chunks),
                 env=self.env,
                 cwd=self.cwd,
                 stopping=self.context.stopping,
             )
         except OSError as error:
-            raise RunnerError(
-                f"HawkEars cannot be started with {argv[0]} in {self.cwd}: {error.strerror}.",
-                hint="Name the interpreter of HawkEars' environment: -o python=PATH",
-                retry=False,
-            ) from error
+            raise self._no_start(error.strerror) from error
         if ended.stopped:
             raise Interrupted("The run was asked to stop while HawkEars was at work.")
         if ended.timed_out:
@@ -94,6 +93,13 @@ class Program:
                 output=ended.stderr,
             )
         return ended
+
+    def _no_start(self, why: str | None) -> RunnerError:
+        return RunnerError(
+            f"HawkEars cannot be started with {self.argv[0]} in {self.cwd}: {why}.",
+            hint="Name the interpreter of HawkEars' environment: -o python=PATH",
+            retry=False,
+        )
 
 
 def environment(context: WorkerContext, threads: int) -> dict[str, str]:
@@ -202,8 +208,6 @@ def apart(items: Sequence[T], names: Callable[[T], Sequence[str]]) -> list[list[
 
 def fresh_folder(path: Path) -> Path:
     """Make an empty folder; what is there goes."""
-    import shutil
-
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)

@@ -25,7 +25,17 @@ from badc_core.seams import CONTINUES, RUNS_ON_MS, own_part
 from badc_hawkears.modes.occurrence import Occurrence, without_place
 from badc_hawkears.settings import as_yaml
 
-__all__ = ["MAX_BATCH", "Label", "RecordingRunner", "Tell", "Wanted", "cut", "recording_error", "settings_file"]
+__all__ = [
+    "MAX_BATCH",
+    "Label",
+    "RecordingRunner",
+    "Tell",
+    "Wanted",
+    "changed",
+    "cut",
+    "recording_error",
+    "settings_file",
+]
 
 MAX_BATCH = 64
 """Chunks in a batch. HawkEars loads its models for each batch of recordings, so it must not be small; a run that is
@@ -99,8 +109,8 @@ class RecordingRunner:
 
     Parameters
     ----------
-    identity
-        Which HawkEars it is.
+    identify
+        Says which HawkEars it is, now; loads nothing.
     hear
         Analyses recordings, each of them once, and tells of each as soon as it is done. It may raise: what it told of
         before counts.
@@ -112,15 +122,16 @@ class RecordingRunner:
 
     def __init__(
         self,
-        identity: RunnerIdentity,
+        identify: Callable[[], RunnerIdentity],
         hear: Callable[[Sequence[Wanted], Tell], None],
         occurrence_of: Callable[[Recording], Occurrence],
         close: Callable[[], None] = lambda: None,
     ) -> None:
+        self._identify = identify
         self._hear = hear
         self._occurrence_of = occurrence_of
         self._known: OrderedDict[Wanted, Sequence[Label] | _Failure] = OrderedDict()
-        self.info = RunnerInfo(identity, InputSpec(kind="nothing", max_batch=MAX_BATCH))
+        self.info = RunnerInfo(identify(), InputSpec(kind="nothing", max_batch=MAX_BATCH))
         self.close = close
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
@@ -138,13 +149,22 @@ class RecordingRunner:
             one for one, signal in zip(wanted, batch, strict=True) if self._must_be_heard(one, signal.chunk)
         )
         if missing:
-            for one in missing:
-                self._known.pop(one, None)
-            self._hear([*missing], self._tell)
+            self._hear_all([*missing])
         answers = [self._answer(one, signal, len(batch) == 1) for one, signal in zip(wanted, batch, strict=True)]
         while len(self._known) > _RECENT:
             self._known.popitem(last=False)
         return answers
+
+    def _hear_all(self, wanted: Sequence[Wanted]) -> None:
+        for one in wanted:
+            self._known.pop(one, None)
+        try:
+            self._hear(wanted, self._tell)
+        finally:
+            if self._identify() != self.info.identity:  # the models are loaded anew for each batch
+                for one in wanted:
+                    self._known.pop(one, None)
+                raise changed()
 
     def _wanted(self, signal: Signal) -> Wanted:
         source = signal.chunk.source_path
@@ -221,6 +241,15 @@ def cut(labels: Iterable[Label], signal: Signal) -> Iterable[Detection]:
             label.confidence,
             extra=mark,
         )
+
+
+def changed() -> RunnerError:
+    """Return the error of a HawkEars that is another one than at the beginning."""
+    return RunnerError(
+        "HawkEars' weights, tables or settings changed while it was at work.",
+        hint="Run the command again when they are as they should be.",
+        retry=False,
+    )
 
 
 def recording_error(path: Path, said: str) -> RecordingError:

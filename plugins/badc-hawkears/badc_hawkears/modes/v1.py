@@ -7,7 +7,7 @@ So the table that it writes at its end decides; a batch without one is halved un
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from badc_core.errors import BadcError, RunnerError
@@ -28,6 +28,7 @@ from badc_hawkears.modes.programs import (
     last_words,
     link,
 )
+from badc_hawkears.modes.recordings import changed
 from badc_hawkears.options import HawkEarsOptions
 
 __all__ = ["V1Runner", "identity_of_v1", "open_v1"]
@@ -82,10 +83,9 @@ def open_v1(script: Path, options: HawkEarsOptions, context: WorkerContext) -> V
     RunnerError
         It is not there.
     """
-    identity = identity_of_v1(script, options)
     argv = (str(interpreter(options)), str(script))
     program = Program(argv, script.parent, environment(context, options.threads), context)
-    return V1Runner(identity, program, options.args)
+    return V1Runner(lambda: identity_of_v1(script, options), program, options.args)
 
 
 class V1Runner:
@@ -93,20 +93,21 @@ class V1Runner:
 
     Parameters
     ----------
-    identity
-        Which one it is.
+    identify
+        Says which one it is, now.
     program
         How to start it.
     args
         Its arguments, as the user gave them.
     """
 
-    def __init__(self, identity: RunnerIdentity, program: Program, args: Sequence[str]) -> None:
+    def __init__(self, identify: Callable[[], RunnerIdentity], program: Program, args: Sequence[str]) -> None:
+        self._identify = identify
         self._program = program
         self._args = args
         self._scratch = program.context.scratch
         self._done: dict[tuple[str, str], Prediction | BadcError] = {}
-        self.info = RunnerInfo(identity, InputSpec(kind="file", max_batch=MAX_BATCH), needs_finish=False)
+        self.info = RunnerInfo(identify(), InputSpec(kind="file", max_batch=MAX_BATCH), needs_finish=False)
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
         """Return what HawkEars heard in each chunk.
@@ -119,6 +120,9 @@ class V1Runner:
         left = [signal for signal in batch if _key(signal) not in self._done]
         for group in apart(left, lambda signal: [*_names(signal)]):
             by_halves(group, self._run, self._give_up)
+        if left and self._identify() != self.info.identity:
+            self._done.clear()
+            raise changed()
         found = [self._done[_key(signal)] for signal in batch]
         failed = next((one for one in found if isinstance(one, BadcError)), None)
         if failed is None or len(batch) == 1:
