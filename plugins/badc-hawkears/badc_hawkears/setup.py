@@ -47,9 +47,10 @@ _OF_DATA = "yaml/default.yaml"
 _LAST_WORDS = 12
 _LEAST_PYTHON = (3, 11)
 _ASK = (
-    "import json, sys, sysconfig\n"
+    "import json, os, sys, sysconfig\n"
+    "real = os.path.realpath(sys._base_executable)\n"  # of a virtual environment: what that was made with
     "place = sysconfig.get_path('purelib', 'venv', {'base': '', 'installed_base': ''})\n"
-    "print(json.dumps([*sys.version_info[:3], place.lstrip('/')]))"
+    "print(json.dumps([real, *sys.version_info[:3], place.lstrip('/')]))"
 )
 
 
@@ -168,7 +169,7 @@ def interpreter(name: str | None = None) -> Interpreter:
     path = Path(program).absolute()
     try:
         told = subprocess.run([path, "-c", _ASK], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
-        major, minor, micro, packages = json.loads(told.stdout)
+        real, major, minor, micro, packages = json.loads(told.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         hint = f"HawkEars needs Python {'.'.join(map(str, _LEAST_PYTHON))} or newer: --python python3.12"
         raise UsageError(f"{path} is no Python that can be used: {error}.", hint=hint) from error
@@ -177,7 +178,7 @@ def interpreter(name: str | None = None) -> Interpreter:
             f"{path} is Python {major}.{minor}, and HawkEars needs {'.'.join(map(str, _LEAST_PYTHON))} or newer.",
             hint="Name another: --python python3.12",
         )
-    return Interpreter(path, (major, minor, micro), Path(packages))
+    return Interpreter(Path(real), (major, minor, micro), Path(packages))
 
 
 def setup(recipe: Recipe, on_step: Callable[[Step, Ended | None], None], *, memorize: bool = True) -> Done:

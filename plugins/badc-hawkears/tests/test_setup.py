@@ -35,7 +35,7 @@ class Pretender:
         (self.home / "state.json").write_text(json.dumps(whole))
 
     def calls(self) -> list[list[str]]:
-        """Return with which words it was called since this was asked last; first which environment it is of."""
+        """Return with which words it was called since this was asked last."""
         log = self.home / "calls.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
         log.write_text("")
@@ -48,7 +48,7 @@ class Pretender:
 
 def _word(call: list[str]) -> str:
     """Return the name of what an interpreter was called for: the first package for pip."""
-    words = call[2:] if call[1] == "-m" else call[1:]
+    words = call[1:] if call[0] == "-m" else call
     if words[0] != "pip":
         return words[1] if words[0] == "badc_hawkears.inside" else words[0]
     names = [word.partition("=")[0].partition("<")[0] for word in words[words.index("install") + 1 :]]
@@ -102,6 +102,16 @@ def test_again_does_nothing_but_look_for_weights(setup, pretender):
     said = setup().ok().stdout
     assert pretender.did() == ["weights"]
     assert said.count("there already") == 8
+
+
+def test_an_interpreter_of_an_environment_stands_for_what_that_was_made_with(tmp_path):
+    """`badc` and `python -m badc_core` are started by other names; and badc's environment may be removed one day."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    found = library.interpreter(str(tmp_path / "venv/bin/python"))
+    assert found == library.interpreter(str(tmp_path / "venv/bin/python3")) == library.interpreter()
+    assert tmp_path not in found.path.parents
+    made = tmp_path / "venv" / found.packages
+    assert made.is_dir()
 
 
 def test_only_torch_comes_from_the_index_that_is_named(setup, pretender):
