@@ -4,7 +4,7 @@ So ``setup`` runs through minutes of downloads in no time. What its answers are 
 makes a real environment. It is started often, so it imports little.
 """
 
-# ruff: noqa: PTH - pathlib is slower to import than all the rest
+# ruff: noqa: PTH102, PTH103, PTH123 (pathlib takes longer to import than all the rest)
 
 from __future__ import annotations
 
