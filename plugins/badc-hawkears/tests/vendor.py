@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -61,19 +62,21 @@ def configuration(root: Path, setting: dict) -> Any:
     return config
 
 
-def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray]:
-    """Return the classes' codes and what HawkEars says of each frame."""
+def frames(root: Path, folder: Path, names: list[str], setting: dict) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield for each recording the classes' codes and what HawkEars says of each frame."""
     config = configuration(root, setting)
     analyzer = vendor.Analyzer(config)
     analyzer.occur_mgr = None
     predictor = vendor.Predictor(config.misc.ckpt_folder, cfg=config)
     heuristics = analyzer._load_heuristics_manager(predictor.audio)
-    found = predictor.get_overlapping_scores(str(path), STARTS[config.infer.max_models])
     codes = list(predictor.class_codes)
-    if found is None:
-        return codes, np.zeros((0, len(codes)), np.float32)
-    heuristics.handlers[0](str(path), found, 0)
-    return codes, found
+    for name in names:
+        path = str(folder / f"{name}.wav")
+        found = predictor.get_overlapping_scores(path, STARTS[config.infer.max_models])
+        if found is not None:
+            heuristics.handlers[0](path, found, 0)
+            predictor.audio.set_config(config, resample=False)  # which the low band changed
+        yield codes, np.zeros((0, len(codes)), np.float32) if found is None else found
 
 
 def labels(root: Path, folder: Path, setting: dict) -> dict[str, list]:
@@ -95,13 +98,11 @@ def main(root: Path, folder: Path, settings: dict[str, dict]) -> None:
     """Write recordings, frames and labels into `folder`; print the recordings' names."""
     names = []
     for rate, channels, seconds in RECORDINGS:
-        name = f"r{rate}x{channels}_{seconds}".replace(".", "_")
-        make(folder / f"{name}.wav", rate, channels, seconds)
-        for setting, options in settings.items():
-            codes, found = frames(root, folder / f"{name}.wav", options)
-            np.savez(folder / f"{name}.{setting}.npz", codes=codes, frames=found)
-        names.append(name)
+        names.append(f"r{rate}x{channels}_{seconds}".replace(".", "_"))
+        make(folder / f"{names[-1]}.wav", rate, channels, seconds)
     for setting, options in settings.items():
+        for name, (codes, found) in zip(names, frames(root, folder, names, options), strict=True):
+            np.savez(folder / f"{name}.{setting}.npz", codes=codes, frames=found)
         (folder / f"{setting}.json").write_text(json.dumps(labels(root, folder, options)))
     print("\n\0" + json.dumps(names))
 
