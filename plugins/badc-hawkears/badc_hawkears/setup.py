@@ -54,6 +54,10 @@ _ASK = (
 )
 
 
+class _BrokenOffError(BadcError):
+    """A command ended in the middle of its work, and may have left half of it."""
+
+
 @frozen
 class Ended:
     """How a step ended.
@@ -222,8 +226,9 @@ def setup(recipe: Recipe, on_step: Callable[[Step, Ended | None], None], *, memo
             stamp.begin(step, wanted[number + 1 :])
             try:
                 found.update(_do(recipe, step))
-            except BadcError:  # not on a signal: what pip was doing then is unknown
-                stamp.end(step, well=False)
+            except BadcError as error:  # not on a signal: what pip was doing then is unknown
+                if not isinstance(error, _BrokenOffError):
+                    stamp.end(step, well=False)
                 raise
             stamp.found = {key: value for key, value in found.items() if key in ("torch", "cuda", "gpus")}
             stamp.end(step, well=True)
@@ -364,7 +369,8 @@ def _run(path: Path, step: Step, command: Sequence[str]) -> str:
     with (path / _LOG).open("a", encoding="utf-8") as log:
         log.write(f"$ {line}\n{said}\n")
     if done.returncode:
-        raise BadcError(f"{step.title}: a command failed.\n{_last_words(line, said)}", hint=_hint(path, step, said))
+        kind = _BrokenOffError if done.returncode < 0 or os.strerror(errno.ENOSPC) in said else BadcError
+        raise kind(f"{step.title}: a command failed.\n{_last_words(line, said)}", hint=_hint(path, step, said))
     return said
 
 

@@ -25,7 +25,7 @@ if words[0] == "-c":
 with open(f"{home}/calls.jsonl", "a") as log:
     log.write(json.dumps(words) + "\n")
 if state["fails"] and state["fails"] in text:
-    sys.exit(f"pretending that there is no {state['fails']}")
+    sys.exit(f"pretending that there is no {state['fails']}{state['because']}")
 if state["hangs"] and state["hangs"] in text:
     import time
 

@@ -31,7 +31,8 @@ class Pretender:
 
     def now(self, **state: Any) -> None:
         """Let it behave so from now on."""
-        whole = {"version": [3, 12, 4], "fails": "", "hangs": "", "cuda": None, "problem": None, **state}
+        whole = {"version": [3, 12, 4], "fails": "", "hangs": "", "cuda": None, "problem": None}
+        whole |= {"because": "", **state}
         (self.home / "state.json").write_text(json.dumps(whole))
 
     def calls(self) -> list[list[str]]:
@@ -176,6 +177,15 @@ def test_a_command_that_fails_is_shown_and_the_next_call_goes_on_there(setup, pr
     pretender.now()
     setup().ok()
     assert pretender.did() == ALL[-left:]
+
+
+def test_what_a_full_disk_left_of_a_package_is_not_built_upon(setup, pretender):
+    pretender.now(fails="librosa", because=": [Errno 28] No space left on device")
+    assert "No space left" in setup().stderr
+    pretender.calls()
+    pretender.now()
+    setup().ok()
+    assert pretender.did() == ALL
 
 
 @pytest.mark.parametrize(("hangs", "again"), [("torch==", ALL), ("attrs", ALL), ("mend", ALL[6:]), ("data", ALL[7:])])
