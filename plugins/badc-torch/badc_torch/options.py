@@ -53,7 +53,7 @@ class TorchOptions:
     min_score
         Drop detections below this score; ``None``: as the TOML file says.
     batch
-        How many windows are computed at once; halved when the device's memory does not hold them. 0: 32, on a GPU 128.
+        How many windows are computed at once; halved when the device's memory does not hold them. 0: 16, on a GPU 128.
     threads
         Threads of one worker on the CPU; 0: as many as torch takes.
     precision

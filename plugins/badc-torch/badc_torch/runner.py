@@ -46,6 +46,11 @@ def open_runner(options: TorchOptions, context: WorkerContext) -> TorchRunner:
 
     card = described.card
     network = open_network(described, options, context.device)
+    if describe(options).identity != described.identity:
+        raise RunnerError(
+            f"{described.model} or its card changed while it was loaded.",
+            hint="Run the command again when nobody writes to it any more.",
+        )
     filling = math.ceil(network.batch * card.hop / card.sample_rate_hz / _USUAL_CHUNK_S)
     info = RunnerInfo(
         identity=described.identity,

@@ -1,8 +1,8 @@
 """Real networks and a real torch for the tests, where a machine has one.
 
-``BADC_TEST_TORCH_PYTHON`` names an interpreter with torch, badc-core and this plugin; else
-``BADC_TEST_HAWKEARS_PYTHON``, whose environment has torch, too; else torch in this one is taken. Without any, the tests
-that need torch are skipped.
+``BADC_TEST_TORCH_PYTHON`` names an interpreter with torch; else ``BADC_TEST_HAWKEARS_PYTHON``, whose environment has
+torch, too; else the one of `make hawkears-env` is taken, else torch in this one. Without any, the tests that need torch
+are skipped. They are slow ones, unless a variable asks for them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pytest
 from attrs import frozen
 
 HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+VARIABLES = ("BADC_TEST_TORCH_PYTHON", "BADC_TEST_HAWKEARS_PYTHON")
 RATE_HZ = 16_000
 TONES = """\
 name = "Tones"
@@ -33,11 +35,23 @@ output = "logits"
 """The card of most networks here."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before they are chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs torch as slow."""
+    if not any(variable in os.environ for variable in VARIABLES):
+        for item in items:
+            if "torch_python" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.slow)
+
+
 def _interpreter() -> Path | None:
-    for variable in ("BADC_TEST_TORCH_PYTHON", "BADC_TEST_HAWKEARS_PYTHON"):
+    for variable in VARIABLES:
         if named := os.environ.get(variable):
             assert Path(named).exists(), f"{variable} names {named}, which is not there"
             return Path(named)
+    made = REPOSITORY / ".venv-hawkears"
+    if (made / ".ready").exists():
+        return made / "hawkears/env/bin/python"
     return Path(sys.executable) if importlib.util.find_spec("torch") else None
 
 
@@ -46,14 +60,14 @@ def torch_python() -> Path:
     """An interpreter with torch."""
     python = _interpreter()
     if python is None:
-        pytest.skip("torch is not installed, and BADC_TEST_TORCH_PYTHON names no interpreter that has it")
+        pytest.skip("needs torch: make hawkears-env, or name an interpreter with BADC_TEST_TORCH_PYTHON")
     return python
 
 
 @pytest.fixture(scope="session")
 def search_path() -> str:
-    """``PYTHONPATH`` by which another interpreter finds this plugin, whether or not it is installed there."""
-    return os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+    """``PYTHONPATH`` by which another interpreter finds this plugin, and the core as it is here."""
+    return os.pathsep.join(filter(None, (str(HERE.parent), str(REPOSITORY), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ import pytest
 import soundfile
 
 from badc_core.errors import RunnerError, UsageError
+from badc_core.model import Device
+from badc_core.protocols import WorkerContext
 from badc_core.testing.oracle import write_wav
-from badc_torch import interpreter
+from badc_torch import interpreter, network, runner
 from badc_torch.identity import identify
 from badc_torch.options import INTERPRETER_VARIABLE, TorchOptions
 
@@ -170,6 +172,17 @@ def test_an_interpreter_that_is_none(tmp_path, said):
     assert "-o python=PATH" in caught.value.hint
     with pytest.raises(RunnerError, match="Cannot ask the interpreter"):
         interpreter.require(tmp_path / "nowhere")
+
+
+def test_a_network_that_changes_while_it_is_loaded(tmp_path, card, monkeypatch):
+    """What was loaded is what the digest says, or nothing."""
+    model = tmp_path / "tones.pt2"
+    model.write_bytes(b"one")
+    (tmp_path / "tones.toml").write_text(card())
+    monkeypatch.setattr(runner, "require", lambda python: None)
+    monkeypatch.setattr(network, "open_network", lambda *told: model.write_bytes(b"other"))
+    with pytest.raises(RunnerError, match=r"tones\.pt2 or its card changed while it was loaded"):
+        runner.open_runner(TorchOptions(model=model), WorkerContext(Device(), "cpu-0", tmp_path))
 
 
 def test_a_file_of_another_kind(tmp_path):

@@ -29,7 +29,7 @@ def test_a_network_hears_tones_however_it_was_exported(bench, song, networks, ma
     assert heard.labels() == SONG
     expected = json.loads((networks / "expected.json").read_text())[0]
     assert heard.answers[1][0]["confidence"] == pytest.approx(expected, abs=2e-5)
-    assert heard.batch == {"fixed1.pt2": 1, "fixed4.pt2": 4, "most3.pt2": 3, "onebyone.ts": 1}.get(model, 32)
+    assert heard.batch == {"fixed1.pt2": 1, "fixed4.pt2": 4, "most3.pt2": 3, "onebyone.ts": 1}.get(model, 16)
 
 
 def test_probabilities_and_a_channel_axis(bench, song, card):

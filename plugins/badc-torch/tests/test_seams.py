@@ -15,6 +15,7 @@ from badc_core.serde import unstructure
 from badc_core.testing import Example, RunnerContract, SeamContract
 from badc_torch.options import INTERPRETER_VARIABLE
 
+pytestmark = pytest.mark.slow
 RATE_HZ = 44_100
 
 
@@ -62,7 +63,6 @@ class TestWindows(_Bursts):
     """Windows that follow each other."""
 
 
-@pytest.mark.slow
 class TestOverlappingWindows(_Bursts):
     """Windows that share three quarters."""
 
@@ -75,7 +75,6 @@ class TestJoinedWindows(_Bursts):
     lines = ("hop_s = 0.5", "join = true")
 
 
-@pytest.mark.slow
 class TestFrames(_Bursts):
     """Ten frames a window."""
 
@@ -90,7 +89,6 @@ class TestOverlappingFrames(_Bursts):
     lines = ("hop_s = 0.5", "\n[frames]\nhop_s = 0.1")
 
 
-@pytest.mark.slow
 class TestContract(_OnNetworks, RunnerContract):
     """The standard tests."""
 
