@@ -186,6 +186,8 @@ class Feed:
 
         Ahead are two batches and what the readers have in hand, while they fit into memory; one batch at least.
         """
+        if self._wanted.kind == "checked":  # nothing is kept in memory
+            return self._wanted.max_batch, min(self._share, 2 * self._wanted.max_batch + self._readers)
         length_s = ((job.task.chunk.duration_ms or 60_000) + 2 * self._wanted.halo_ms) / 1000
         rate = self._wanted.sample_rate_hz or job.task.recording.sample_rate_hz or 48_000
         chunk_bytes = max(1.0, length_s) * rate * 4

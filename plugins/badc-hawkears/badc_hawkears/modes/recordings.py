@@ -131,7 +131,7 @@ class RecordingRunner:
         self._hear = hear
         self._occurrence_of = occurrence_of
         self._known: OrderedDict[Wanted, Sequence[Label] | _Failure] = OrderedDict()
-        self.info = RunnerInfo(identify(), InputSpec(kind="nothing", max_batch=MAX_BATCH))
+        self.info = RunnerInfo(identify(), InputSpec(kind="checked", max_batch=MAX_BATCH))
         self.close = close
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
