@@ -169,7 +169,7 @@ class Command:
         if any(one.occurrence.known for one in wanted):
             self._write_places(wanted)
             words += ["--filelist", str(self._filelist)]
-        ended = self._program.run(words, sum(one.chunks for one in wanted))
+        ended = self._program.run(words, sum(one.chunks for one in wanted) or None)
         table = next((output / name for name in _TABLES if (output / name).is_file()), None)
         if table is None or ended.returncode < 0:
             raise failure(ended, "wrote no table of what it heard" if table is None else "may not have ended its table")

@@ -52,7 +52,7 @@ class Program:
     env: Mapping[str, str]
     context: WorkerContext
 
-    def run(self, words: Sequence[str], chunks: int = 1) -> Finished:
+    def run(self, words: Sequence[str], chunks: int | None = None) -> Finished:
         """Run it to its end; a process that takes too long is ended with all that it started.
 
         Parameters
@@ -60,7 +60,7 @@ class Program:
         words
             Further arguments.
         chunks
-            How many chunks it works on: each has the limit of time for itself.
+            How many chunks it works on: each has the limit of time for itself. ``None``: there is no limit.
 
         Raises
         ------
@@ -70,13 +70,14 @@ class Program:
             It cannot be started, or took too long.
         """
         limit = self.context.timeout_s
+        limit = None if limit is None or chunks is None else limit * chunks
         argv = [*self.argv, *words]
         if shutil.which(argv[0]) is None:
             raise self._no_start("there is no such program")
         try:
             ended = run_command(
                 ending_with_us(argv),
-                timeout_s=None if limit is None else limit * max(1, chunks),
+                timeout_s=limit,
                 env=self.env,
                 cwd=self.cwd,
                 stopping=self.context.stopping,
@@ -87,7 +88,7 @@ class Program:
             raise Interrupted("The run was asked to stop while HawkEars was at work.")
         if ended.timed_out:
             raise RunnerError(
-                f"HawkEars took longer than {limit:g} s for each of {chunks} chunks, and was ended.",
+                f"HawkEars took longer than {limit:g} s for {chunks} chunk{'' if chunks == 1 else 's'}, and was ended.",
                 hint=_quoted(ended),
                 returncode=ended.returncode,
                 output=ended.stderr,
