@@ -180,7 +180,7 @@ def choose_device(kind: str, mps: bool) -> None:
     if kind == "gpu" and get_device() == "cpu":
         raise RunnerError(
             "The worker was given a GPU, but torch in HawkEars' environment sees none.",
-            hint="Install a torch that is made for this GPU's driver, or run on the CPU: --cpu",
+            hint="Install a torch that is made for this GPU's driver, or run on the CPU: --max-gpus 0",
             retry=False,
         )
 
