@@ -192,9 +192,18 @@ def _install_torch(recipe: Recipe) -> tuple[tuple[str, ...], ...]:
 
 
 def _links(recipe: Recipe) -> list[tuple[str, ...]]:
-    """Links need no package index, and the environment always has the BADC that made it, after an upgrade, too."""
-    packages = recipe.environment / recipe.interpreter.packages
-    return [("ln", "-sfn", str(source), str(packages / source.name)) for source in recipe.sources]
+    """Put the packages that are running now on the environment's path.
+
+    That needs no package index, and the environment always has the BADC that made it, after an upgrade, too. The links
+    lie in a folder of their own: through links among its packages, pip would write into what they lead to.
+    """
+    folder = recipe.path / "badc"
+    named = recipe.environment / recipe.interpreter.packages / "badc.pth"
+    return [
+        ("mkdir", "-p", str(folder)),
+        *(("ln", "-sfn", str(source), str(folder / source.name)) for source in recipe.sources),
+        ("sh", "-c", 'echo "$0" > "$1"', str(folder), str(named)),
+    ]
 
 
 def _install(python: str, *words: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Making an environment with HawkEars: what ``badc hawkears setup`` does, step by step, as often as it takes.
 
-The folder holds ``env`` (the environment), ``root`` (HawkEars' data folder), ``setup.json`` (what was done already) and
-``setup.log`` (what all commands said). A step is noted before it begins and when it has ended; what was broken off in
-between is done again.
+The folder holds ``env`` (the environment), ``root`` (HawkEars' data folder), ``badc`` (links to what is running now),
+``setup.json`` (what was done already) and ``setup.log`` (what all commands said). A step is noted before it begins and
+when it has ended; what was broken off in between is done again.
 """
 
 from __future__ import annotations

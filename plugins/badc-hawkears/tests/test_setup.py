@@ -90,9 +90,8 @@ def test_everything_is_made_in_order_and_remembered(setup, pretender, isolated):
     place = isolated / "made"
     assert remembered() == Places(place / "env/bin/python", place / "root")
     for name in ("badc_core", "badc_hawkears"):
-        assert (place / "env/lib/python/site-packages" / name / "__init__.py").samefile(
-            Path(sys.modules[name].__file__)
-        )
+        assert (place / "badc" / name / "__init__.py").samefile(Path(sys.modules[name].__file__))
+    assert (place / "env/lib/python/site-packages/badc.pth").read_text() == f"{place / 'badc'}\n"
     assert "8/9 Check: a small model hears a bird" in said
     assert str(memory_file()) in said
 
