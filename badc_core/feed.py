@@ -118,9 +118,10 @@ class Feed:
         self._later: list[tuple[float, int, Job]] = []
         self._count = itertools.count()
         # Of a short run, one worker must not take so much ahead that the others stand idle at the end.
-        self._share = max(wanted.max_batch, plan.chunks // (2 * workers))
-        self._batch = wanted.max_batch
-        self._room = 2 * wanted.max_batch + self._readers
+        self._most = max(1, min(wanted.max_batch, -(-plan.chunks // workers)))
+        self._share = max(self._most, plan.chunks // (2 * workers))
+        self._batch = self._most
+        self._room = 2 * self._most + self._readers
         self.waiting_s = 0.0
 
     def __enter__(self) -> Feed:
@@ -162,7 +163,7 @@ class Feed:
     def _batch_without_reading(self) -> list[Job]:
         while not self._stop.is_set():
             batch: list[Job] = []
-            while len(batch) < self._wanted.max_batch and (job := self._next()) is not None:
+            while len(batch) < self._most and (job := self._next()) is not None:
                 job.signal = Signal(job.task.chunk, job.task.recording)
                 batch.append(job)
             if batch or not self._wait_for_retry():
@@ -187,11 +188,11 @@ class Feed:
         Ahead are two batches and what the readers have in hand, while they fit into memory; one batch at least.
         """
         if self._wanted.kind == "checked":  # nothing is kept in memory
-            return self._wanted.max_batch, min(self._share, 2 * self._wanted.max_batch + self._readers)
+            return self._most, min(self._share, 2 * self._most + self._readers)
         length_s = ((job.task.chunk.duration_ms or 60_000) + 2 * self._wanted.halo_ms) / 1000
         rate = self._wanted.sample_rate_hz or job.task.recording.sample_rate_hz or 48_000
         chunk_bytes = max(1.0, length_s) * rate * 4
-        batch = max(1, min(self._wanted.max_batch, int(_BATCH_BYTES / chunk_bytes)))
+        batch = max(1, min(self._most, int(_BATCH_BYTES / chunk_bytes)))
         most = min(self._share, 2 * batch + self._readers)
         return batch, max(batch, min(most, int(_AHEAD_BYTES / chunk_bytes)))
 

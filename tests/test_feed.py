@@ -17,7 +17,7 @@ from badc_core.plan import Plan, Shard, ShardSize, Task
 from badc_core.protocols import InputSpec, RunnerIdentity
 
 
-def feed_of(folder: Path, wanted: InputSpec, chunks: list[Chunk]) -> Feed:
+def feed_of(folder: Path, wanted: InputSpec, chunks: list[Chunk], workers: int = 1) -> Feed:
     """Return a feed over a plan of `chunks`."""
     tasks = ((Task(chunk, Recording(chunk.recording_id, chunk.source_path), folder), 0) for chunk in chunks)
     count, audio_ms, shards = plan.write_chunks(folder, tasks, ShardSize(chunks=1000))
@@ -26,7 +26,7 @@ def feed_of(folder: Path, wanted: InputSpec, chunks: list[Chunk]) -> Feed:
         options={}, identity=RunnerIdentity("lab"), fingerprint="f", open="lab:open", isolation="thread",
         options_class=None, bases=(folder,), layout="files", chunks=count, audio_ms=audio_ms, shards=shards,
     )  # fmt: skip
-    return Feed(folder, made, wanted, _shards(folder), folder, threading.Event())
+    return Feed(folder, made, wanted, _shards(folder), folder, threading.Event(), workers)
 
 
 def _shards(folder: Path) -> Iterator[Shard]:
@@ -55,6 +55,16 @@ def test_as_many_are_read_at_once_as_the_runner_asks(readers: int, tmp_path: Pat
         batches = [feed.next_batch() for _ in range(3)]
         assert [job.error for batch in batches for job in batch] == [None] * 24
     assert most == readers
+
+
+@pytest.mark.parametrize("kind", ["samples", "checked", "nothing"])
+@pytest.mark.parametrize(("chunks", "batch"), [(24, 6), (25, 7), (2, 1), (1000, 64)])
+def test_a_batch_leaves_work_for_the_others(chunks: int, batch: int, kind: str, tmp_path: Path, monkeypatch):
+    """Of a short run, with four workers."""
+    monkeypatch.setattr(signals.SignalReader, "read", lambda self, chunk, recording: Signal(chunk, recording))
+    wanted = InputSpec(kind=kind, sample_rate_hz=8000, max_batch=64)  # type: ignore[arg-type]
+    with feed_of(tmp_path, wanted, runs.chunks_of(1, chunks), workers=4) as feed:
+        assert len(feed.next_batch()) == batch
 
 
 @pytest.mark.parametrize(("length_s", "batch"), [(30, 64), (600, 7), (7200, 1)])
