@@ -1,7 +1,8 @@
 """HawkEars' own rules against ours, on random frame scores: run by HawkEars' interpreter.
 
 ``python rules.py ROOT SCRATCH SEED TIMES`` prints one JSON object: for each setting how many recordings and labels were
-compared, in how many of them places and dates change something, and what differed. No network is asked: what HawkEars'
+compared, in how many of them places and dates change something, and what differed; and which places and dates are
+asked for. No network is asked: what HawkEars'
 own heuristics, its filter of rare classes and its making of labels do to a frame map of a whole recording is compared
 with what becomes of its chunks, by way of JSON, in the finisher.
 """
@@ -26,9 +27,10 @@ import numpy as np
 from hawkears.core.analyzer import Analyzer, Predictor
 from hawkears.core.occurrence_manager import OccurrenceManager
 
+from badc_core.errors import RunnerError
 from badc_core.finishing import finish as finish_results
 from badc_core.finishing import to_result
-from badc_core.model import Chunk, ChunkResult, LocalTime, Recording
+from badc_core.model import Chunk, ChunkResult, Instant, LocalTime, Recording
 from badc_core.results import document
 from badc_hawkears.engine.config import effective_config
 from badc_hawkears.engine.frames import KEY, Keeping, encode
@@ -63,7 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "scientific": {"args": ["--label", "alt_names"]},
     "include": {"include": ["Boreal Owl", "SWTH", "Broad-winged Hawk", "Pine Warbler", "Veery"]},
     "exclude": {"exclude": ["WTSP", "Wilson's Snipe", "Gray-cheeked Thrush"]},
-    "scores": {"keep": "scores"},
+    "scores": {"keep": ("scores",)},
 }
 RULED = "BWHA HASP VATH WTSP SWTH FROG-PEEP BITH GCTH BOOW WISN PIWA DEJU OCWA RBSA RNSA YBSA NSHR LOSH WEWA RTHU COYE"
 """Classes that HawkEars has rules for, and one without."""
@@ -150,7 +152,7 @@ def options_of(root: Path, scratch: Path, setting: dict[str, Any]) -> HawkEarsOp
             (scratch / option).write_text("\n".join(setting[option]) + "\n")
             args += [f"--{option}", str(scratch / option)]
     return HawkEarsOptions(
-        root=root, models=1, low_band=False, args=tuple(args), keep=setting.get("keep", ""), config=None
+        root=root, models=1, low_band=False, args=tuple(args), keep=setting.get("keep", ()), config=None
     )
 
 
@@ -189,10 +191,44 @@ def compare(root: Path, scratch: Path, setting: dict[str, Any], seed: int, times
     return {**seen, "differences": differences}
 
 
+def places(root: Path) -> dict[str, Any]:
+    """Tell which region and week of the year (0 to 47) HawkEars is asked for, with and without a recording's own."""
+    told: dict[str, Any] = {}
+    for name, args in {
+        "configured": ["--region", "CA-NT", "--date", "20260131"],
+        "point": ["--lat", "45.4", "--lon", "-75.7"],
+        "named": ["--region", "CA-NT", "--date", "file"],
+        "nothing": [],
+    }.items():
+        config = effective_config(HawkEarsOptions(root=root, models=1, low_band=False, args=tuple(args)), root)
+        analyzer = Analyzer(config)
+        tables = read_tables(config, analyzer.class_mgr, list(analyzer.class_mgr.code_dict)[:0], {})
+        occurrence = Occurrence(config, analyzer.class_mgr, tables, None)
+        own = {"latitude": 49.3, "longitude": -123.1}
+        evening = Instant(dt.datetime(2026, 6, 8, 3, tzinfo=dt.UTC))  # the 7th in Vancouver
+        for which, facts in {
+            "bare": {},
+            "placed": own,
+            "dated": {"started_at": LocalTime(dt.datetime(2026, 6, 8))},
+            "both": {**own, "started_at": evening},
+        }.items():
+            for path in ("x.wav", "site_2026-07-31_0400.wav"):
+                where: Any = None
+                try:
+                    occurrence.keeping(Recording("x", Path(path), **facts))
+                    if occurrence._loaded is not None:
+                        (where,) = occurrence._loaded.file_info.values()
+                except RunnerError as error:
+                    where = error.message
+                told[f"{name} {which} {path}"] = where
+                occurrence._loaded = None
+    return told
+
+
 def main(root: Path, scratch: Path, seed: int, times: int) -> None:
     """Compare all settings."""
     compared = {name: compare(root, scratch, setting, seed, times) for name, setting in SETTINGS.items()}
-    print("\n\0" + json.dumps(compared))
+    print("\n\0" + json.dumps({"compared": compared, "places": places(root)}))
 
 
 if __name__ == "__main__":

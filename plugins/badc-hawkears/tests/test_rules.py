@@ -10,11 +10,17 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def compared(in_hawkears, hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What was compared, by setting; see ``rules.py``."""
+def told(in_hawkears, hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What ``rules.py`` tells."""
     answer = in_hawkears("rules.py", hawkears_root, tmp_path_factory.mktemp("rules"), 1, 12)
     found: dict[str, dict[str, Any]] = json.loads(answer.rpartition("\n\0")[2])
     return found
+
+
+@pytest.fixture(scope="module")
+def compared(told: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What was compared, by setting."""
+    return told["compared"]
 
 
 SETTINGS = ["default", "low", "high", "segments", "odd segments", "short", "pieces", "names", "scientific"]
@@ -36,3 +42,30 @@ def test_all_rules_were_met(compared: dict[str, dict[str, Any]]) -> None:
     """Somewhere a rare class had to choose what it becomes; and no setting was left out."""
     assert sum(found["chooses"] for found in compared.values())
     assert list(compared) == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts", "asked"),
+    [
+        ("configured", "bare", ["CA-NT", 3]),
+        ("configured", "placed", ["CA-BC-GV", 3]),  # the place is its own, the date is not known better
+        ("configured", "dated", ["CA-NT", 21]),
+        ("configured", "both", ["CA-BC-GV", 20]),  # the evening before, at that place
+        ("point", "bare", ["CA-ON-OT", None]),
+        ("point", "dated", ["CA-ON-OT", 21]),
+        ("named", "dated", ["CA-NT", 21]),
+        ("nothing", "bare", None),
+        ("nothing", "dated", None),
+        ("nothing", "placed", ["CA-BC-GV", None]),
+        ("nothing", "both", ["CA-BC-GV", 20]),
+    ],
+)
+def test_a_recordings_own_place_and_date_count(told, settings: str, facts: str, asked: list[Any] | None) -> None:
+    """Else those of the configuration; without a place nothing is asked."""
+    assert told["places"][f"{settings} {facts} x.wav"] == asked
+
+
+def test_dates_in_names(told) -> None:
+    """With ``--date file``; a name without a date is an error, not a recording in which nothing lives."""
+    assert told["places"]["named bare site_2026-07-31_0400.wav"] == ["CA-NT", 27]
+    assert "is to take the date of 'x.wav' from its name" in told["places"]["named bare x.wav"]
