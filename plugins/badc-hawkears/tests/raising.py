@@ -1,4 +1,4 @@
-"""A plugin in one file: the real HawkEars, which fails with some recordings. Named by ``BADC_PLUGINS``; see test_odd.py.
+"""A plugin in one file: the real HawkEars, which fails with some recordings. For ``BADC_PLUGINS``; see test_odd.py.
 
 What fails is told by the recording's name; all else is answered by the runner ``hawkears``.
 """
