@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -85,13 +86,19 @@ def _parts(results: Sequence[ChunkResult]) -> list[_Part]:
             told: Mapping[str, Any] = result.extra[KEY]
             end = (told["first"] + told["count"]) * told["frame_ms"]
         parts.append(_Part(begin, end, result.chunk))
-    return sorted(parts, key=lambda part: (part.begin, part.end))
+    return sorted(parts, key=_end)
+
+
+def _end(part: _Part) -> int:
+    return part.end
 
 
 def _placed(label: Label, rule: ClassRules, parts: Sequence[_Part]) -> tuple[str, Detection]:
     """Give a label to the chunk in which it begins; else, where that is missing, to the next, from its start on."""
     start_ms, end_ms = round(1000 * label.start_s), round(1000 * label.end_s)
-    part = next((part for part in parts if start_ms < part.end), parts[-1])
+    later = bisect.bisect_right(parts, start_ms, key=_end)
+    after = parts[min(later, len(parts) - 1)]
+    part = next((part for part in itertools.islice(parts, later, None) if part.begin <= start_ms), after)
     start_ms = min(max(start_ms, part.begin), part.end)
     offset_ms = part.chunk.offset_ms or 0
     return part.chunk.chunk_id, Detection(

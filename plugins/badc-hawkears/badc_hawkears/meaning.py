@@ -149,7 +149,7 @@ def _reach(rule: ClassRules, settings: Settings) -> float:
     """Return the score that can become a detection, or count towards one."""
     if not rule.boosted:
         return settings.min_score
-    boosted = max(settings.boost_above, settings.min_score ** (1 / settings.boost_exponent))
+    boosted = max(settings.boost_above, float(settings.min_score ** (1 / settings.boost_exponent)))
     return min(settings.min_score, settings.boost_score, boosted)
 
 

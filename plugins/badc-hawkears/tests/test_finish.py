@@ -267,6 +267,15 @@ def test_missing_chunks_are_silence() -> None:
     assert rows(results[2:]) == [("A", 2000, 2500, 0.9), ("A", 2500, 5000, 0.9)]
 
 
+def test_two_chunkings_side_by_side() -> None:
+    """Each label is told once, in a chunk in which it begins."""
+    cuts = [(0, 3000, 0), (0, 500, 0), (500, 1250, 0), (2000, 2250, 0), (2250, 3000, 0)]
+    scores = {"A": [0.9, 0.9, 0, 0.8, 0.8, 0, 0.7, 0, 0.9, 0.9, 0, 0.8]}
+    results = results_of(scores, [species("A")], cuts=cuts)
+    assert rows(results) == rows(results[:1])
+    assert len(rows(results[1:])) == 4  # what lies between the small ones is missing
+
+
 def test_nothing_at_all() -> None:
     """No result, or only failures."""
     assert list(finish([])) == []

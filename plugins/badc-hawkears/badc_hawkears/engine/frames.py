@@ -105,12 +105,14 @@ def encode(scores: FloatArray, first: int, counted: tuple[int, int], keeping: Ke
     keeping
         What to keep.
     """
+    import numpy as np
+
     begin, stop = counted
     part = scores[max(0, begin - first) : max(0, stop - first)]
     base = max(begin, first)
     high = keeping.high(part)
     classes: dict[str, Any] = {}
-    for number in high.any(axis=0).nonzero()[0].tolist():
+    for number in np.flatnonzero(high.any(axis=0)).tolist():
         rule, column = keeping.classes[number], part[:, number]
         kept = [(base + start, column[start:end].tolist()) for start, end in runs(high[:, number])]
         classes[rule.trained_code] = {**to_json(rule), "frames": to_text(kept)}
