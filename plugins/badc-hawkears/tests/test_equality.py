@@ -7,7 +7,9 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -91,12 +93,24 @@ def badc(folder: Path, *words: object) -> str:
 
 
 def ours(
-    python: Path, root: Path, songs: Path, folder: Path, arguments: list[str], cut: tuple[float, float]
+    python: Path,
+    root: Path,
+    songs: Path,
+    folder: Path,
+    arguments: list[str],
+    cut: tuple[float, float],
+    facts: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> tuple[list[Row], dict[str, Any]]:
-    """What the chunks come to; and how many bytes they left behind."""
+    """What the chunks come to, and what is said of them; `facts` are written into the table of recordings."""
     folder.mkdir(exist_ok=True)
     length_s, overlap_s = cut
     badc(folder, "chunk", "manifest", songs, "--chunk-duration", length_s, "--overlap", overlap_s)
+    with (folder / "chunk_manifest.recordings.csv").open(newline="") as file:
+        known = [{**row, **facts.get(row["recording_id"], {})} for row in csv.DictReader(file)]
+    with (folder / "chunk_manifest.recordings.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, known[0])
+        table.writeheader()
+        table.writerows(known)
     options = [f"root={root}", f"python={python}", "threads=1"]
     words = [word for option in options for word in ("-o", option)]
     words += [f"--hawkears-arg={argument}" for argument in arguments]
@@ -119,6 +133,14 @@ def ours(
     return rows, {"chunks": len(results), "finishers": {result.get("finisher") for result in results}}
 
 
+def same(found: list[Row], wanted: list[Row]) -> None:
+    """Fail where they differ."""
+    assert [row[:2] for row in found] == [row[:2] for row in wanted]
+    for mine, row in zip(found, wanted, strict=True):
+        assert mine[2:4] == pytest.approx(row[2:4], abs=5), (mine, row)  # Audacity's labels have two decimals
+        assert mine[4] == pytest.approx(row[4], abs=TOLERANCE), (mine, row)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_rows_are_those_of_the_command(
@@ -132,9 +154,30 @@ def test_rows_are_those_of_the_command(
     found, about = ours(hawkears_python, six, songs, tmp_path / "ours", arguments, cut)
     assert about["chunks"] > 9
     assert about["finishers"] == {"badc-hawkears:hawkears"}
-    assert [row[:2] for row in found] == [row[:2] for row in wanted], cut
-    for mine, row in zip(found, wanted, strict=True):
-        assert mine[2:4] == pytest.approx(row[2:4], abs=5), (cut, mine, row)  # Audacity's labels have two decimals
-        assert mine[4] == pytest.approx(row[4], abs=TOLERANCE), (cut, mine, row)
+    same(found, wanted)
     heard = {row[1] for row in wanted}
     assert bool(heard & {"COYE", "Common Yellowthroat"}) is (case not in SILENT)
+
+
+@pytest.mark.slow
+def test_recordings_have_their_own_places_and_dates(
+    hawkears_python: Path, six: Path, songs: Path, tmp_path: Path
+) -> None:
+    """As in the manifest's table of recordings; HawkEars' command is given the same as a file list."""
+    names = sorted(path.stem for path in songs.glob("*.wav"))
+    ottawa = {"latitude": "45.4", "longitude": "-75.7"}
+    facts = {name: {**ottawa, "started_at": "2026-06-15T05:30:00"} for name in names}
+    winter, nowhere = "r44100x2_27_07", "r28000x1_18_1"
+    facts[winter]["started_at"] = "2026-01-15T23:30:00"
+    facts[nowhere] = {"started_at": "2026-01-15T05:30:00"}
+    rows = ["filename,latitude,longitude,recording_date"]
+    for name, known in facts.items():
+        rows.append(f"{name}.wav,{known.get('latitude', '')},{known.get('longitude', '')},{known['started_at'][:10]}")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    wanted = theirs(hawkears_python, six, songs, tmp_path / "theirs", [*FAST, "--filelist", str(tmp_path / "list.csv")])
+    found, _ = ours(hawkears_python, six, songs, tmp_path / "ours", FAST, (9.7, 0.4), facts)
+    same(found, wanted)
+    heard = {row[0] for row in wanted}
+    assert nowhere in heard
+    assert winter not in heard
+    assert len(heard) > 3
