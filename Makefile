@@ -22,7 +22,7 @@ SCRIPTS := .ci/run
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow hawkears-env lint types docs reference bench clean FORCE
+.PHONY: help demo test test-slow hawkears-env lint types docs reference bench bench-gpu clean FORCE
 
 help: ## Say what can be done here
 	@echo 'make WHAT, where WHAT is one of:'
@@ -58,6 +58,9 @@ reference: $(VENV)/.has-dev ## Write the generated reference pages anew
 
 bench: $(VENV)/.has-dev ## Measure speed and memory, beside the figures of BADC 0.1
 	$(PY) benchmarks/run.py $(ARGS)
+
+bench-gpu: $(VENV)/.has-dev ## Measure HawkEars on a GPU, where there is one
+	$(PY) benchmarks/hawkears_gpu.py $(ARGS)
 
 clean: ## Remove .venv, .venv-hawkears, caches and built pages; results of runs stay
 	rm -rf $(VENV) $(HAWKEARS) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

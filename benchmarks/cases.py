@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import inputs
-from hawkears import hawkears
+from hawkears_cpu import hawkears
 from measure import Measured, badc, measure, median_of
 from rows import Row
 

@@ -32,11 +32,10 @@ def interpreter() -> Path | None:
     return found if found.exists() else None
 
 
-def make_root(python: Path, root: Path, members: int, low_band: int = 0) -> Path:
-    """Make a data folder with networks of full size and random weights."""
-    names = ",".join(["bknet.5"] * members)
-    argv = [python, "-m", "badc_hawkears.testing.checkpoint", root, "--members", names, "--random"]
-    subprocess.run([*map(str, argv), "--low-band", str(low_band)], check=True, capture_output=True)
+def make_root(python: Path, root: Path, members: int, network: str = "bknet.5", fitted: bool = False) -> Path:
+    """Make a data folder with networks; of full size and with random weights, unless told otherwise."""
+    argv = [python, "-m", "badc_hawkears.testing.checkpoint", root, "--members", ",".join([network] * members)]
+    subprocess.run([*map(str, argv), *([] if fitted else ["--random"])], check=True, capture_output=True)
     return root
 
 
