@@ -304,7 +304,7 @@ def command(program, log, tmp_path: Path):
 
     def make(settings: dict[str, object] | None = None, **context: object) -> RecordingRunner:
         words = ("--cfg", "x.yaml", "--quiet")
-        used = Command(program(**context), words, tmp_path / "scratch", tmp_path / "root")
+        used = Command(program(**context), words, tmp_path / "scratch", {})
         return RecordingRunner(lambda: IDENTITY, used.hear, lambda recording: occurrence_of(recording, settings or {}))
 
     return make
@@ -419,7 +419,7 @@ def test_places_are_told_by_recording(command, log, tmp_path):
 def test_a_command_that_fails_on_silence_is_an_error_at_once(program, tmp_path):
     broken = attrs.evolve(program(), argv=(sys.executable, "-c", "import sys; sys.exit('weights are torn')"))
     with pytest.raises(RunnerError, match="even on silence: HawkEars ended with status 1") as caught:
-        Command(broken, (), tmp_path / "scratch", tmp_path / "root").try_out()
+        Command(broken, (), tmp_path / "scratch", {}).try_out()
     assert caught.value.hint == "Its last words: weights are torn"
     assert not caught.value.retry
 

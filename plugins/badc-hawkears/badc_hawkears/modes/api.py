@@ -48,7 +48,8 @@ def open_api(options: HawkEarsOptions, context: WorkerContext) -> RecordingRunne
 
         torch.set_num_threads(options.threads)
     settings = settings_file(context.scratch / "hawkears.yaml", facts.settings)
-    function = _Function(analyze, settings, root, context.scratch / "hawkears")
+    names = class_names(root, facts.settings["hawkears"]["taxonomy_file"])
+    function = _Function(analyze, settings, root, context.scratch / "hawkears", names)
     return RecordingRunner(
         lambda: identity_of(options, facts),
         function.hear,
@@ -89,14 +90,23 @@ class _Function:
         HawkEars' data folder.
     scratch
         What the function writes goes there.
+    names
+        Code and name of each label, see :func:`~badc_hawkears.modes.names.class_names`.
     """
 
-    def __init__(self, analyze: Callable[..., Any], settings: Path, root: Path, scratch: Path) -> None:
+    def __init__(
+        self,
+        analyze: Callable[..., Any],
+        settings: Path,
+        root: Path,
+        scratch: Path,
+        names: Mapping[str, tuple[str, str]],
+    ) -> None:
         self._analyze = analyze
         self._settings = settings
         self._scratch = scratch
         self._root = root
-        self._names = class_names(root)
+        self._names = names
 
     def hear(self, wanted: Sequence[Wanted], tell: Tell) -> None:
         """Analyse recordings; one that cannot be read ends the call, and the others go into another."""

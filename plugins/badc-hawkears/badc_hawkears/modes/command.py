@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from badc_core.errors import RunnerError
@@ -56,7 +56,8 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
     program = Program(_argv(interpreter(options)), root, environment(context, options.threads), context)
     quietly = switches(program, told.versions[0])
     settings = settings_file(context.scratch / "hawkears.yaml", told.settings)
-    command = Command(program, ("--cfg", str(settings), *quietly), context.scratch, root)
+    names = class_names(root, told.settings["hawkears"]["taxonomy_file"])
+    command = Command(program, ("--cfg", str(settings), *quietly), context.scratch, names)
     command.try_out()
     return RecordingRunner(
         lambda: identity_of(options, told),
@@ -100,17 +101,19 @@ class Command:
         Arguments for every batch.
     scratch
         Where links to recordings and outputs go.
-    root
-        HawkEars' data folder.
+    names
+        Code and name of each label, see :func:`~badc_hawkears.modes.names.class_names`.
     """
 
-    def __init__(self, program: Program, words: Sequence[str], scratch: Path, root: Path) -> None:
+    def __init__(
+        self, program: Program, words: Sequence[str], scratch: Path, names: Mapping[str, tuple[str, str]]
+    ) -> None:
         self._program = program
         self._words = words
         self._inputs, self._output = scratch / "recordings", scratch / "output"
         self._filelist = scratch / "places.csv"
         self._silence = scratch / f"{_SILENCE}.wav"
-        self._names = class_names(root)
+        self._names = names
         with wave.open(str(self._silence), "wb") as file:
             file.setparams((1, 2, 16_000, 0, "NONE", ""))
             file.writeframes(bytes(2 * 16_000 * _SILENCE_S))
