@@ -88,11 +88,12 @@ def _our_frames(ensemble: Ensemble, scorer: Scorer, sound: FloatArray) -> FloatA
     end_ms = -(-len(sound) * 1000 // ensemble.main.grid.sample_rate_hz)
     last = ensemble.main.grid.frames(len(sound))
     first_part, second = touched_frames(0, _CUT_MS), touched_frames(_CUT_MS, end_ms)
-    scorer.forget()
-    scores = [
-        scorer.score(sound, Place(("self-check", len(sound)), *times, 0, len(sound), (first, min(stop, last)), (0, 0)))
+    places = [
+        Place(("self-check", len(sound)), *times, 0, len(sound), (first, min(stop, last)), (0, 0))
         for times, (first, stop) in (((0, _CUT_MS), first_part), ((_CUT_MS, end_ms), second))
     ]
+    scorer.forget()
+    scores = [heard.scores for heard in scorer.score_all([(sound, place) for place in places])]
     scorer.forget()
     if scores[0] is None or scores[1] is None:
         return None
