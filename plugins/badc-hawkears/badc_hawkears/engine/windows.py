@@ -110,7 +110,7 @@ class Hearing:
             member: [networks.grid.windows(member, *piece.touched, piece.blocks.total_samples) for piece in pieces]
             for member in groups
         }
-        sums = [_Sum(piece.touched, networks.classes) for piece in pieces]
+        sums = [_Sum(piece.touched, networks) for piece in pieces]
         for member, models in groups.items():
             windows = self._windows(networks, models, member, pieces, [some or () for some in starts[member]])
             for total, some, heard in zip(sums, starts[member], windows, strict=True):
@@ -179,14 +179,14 @@ class _Sum:
     ----------
     touched
         Its frames.
-    classes
-        How many the networks know.
+    networks
+        Who says it.
     """
 
-    def __init__(self, touched: tuple[int, int], classes: int) -> None:
+    def __init__(self, touched: tuple[int, int], networks: Networks) -> None:
         self._first = touched[0]
         self._frames = max(0, touched[1] - touched[0])
-        self._classes = classes
+        self._networks = networks
         self._total: torch.Tensor | None = None
         self._count = 0
         self._embeddings: dict[int, torch.Tensor] = {}
@@ -215,4 +215,6 @@ class _Sum:
 
         if self._total is not None:
             return Said(self._total / self._count, self._embeddings)
-        return Said(torch.zeros(self._frames, self._classes) if self._count else None)
+        if not self._count:
+            return Said(None)
+        return Said(torch.zeros(self._frames, self._networks.classes, device=self._networks.device))
