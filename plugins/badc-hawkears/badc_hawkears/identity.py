@@ -78,6 +78,9 @@ def identity_of(options: HawkEarsOptions, told: Told) -> RunnerIdentity:
     for name, digest in _tables(root, told.settings, bool(low)):
         config.update(f"{name}\0{digest}\n".encode())
     ensemble = f"{count} member{'' if count == 1 else 's'}{'+low-band' if low else ''}"
+    if options.precision == "half":  # it may move scores by more than 0.001
+        config.update(b"half")
+        ensemble += " half"
     return RunnerIdentity(
         "HawkEars",
         f"{told.versions[0]}+britekit.{told.versions[1]} {ensemble}"

@@ -33,6 +33,7 @@ LIBRARIES = (
     "pillow",
     "polars<2",
     "psutil<8",
+    "pyarrow<25",  # HawkEars' own command splits long labels with it, and does not ask for it
     "pyyaml",
     "rich",
     "safetensors",

@@ -142,6 +142,16 @@ def test_other_settings_are_another_model(root: Path, told: Told, values: dict[s
     assert identity_of(options, changed(told, **values)).weights_digest != identity_of(options, told).weights_digest
 
 
+def test_half_precision_that_is_asked_for_is_another_model(root: Path, told: Told) -> None:
+    """It may move scores by more than BADC promises; `auto` takes it only where it does not."""
+    auto, exact, half = (
+        identity_of(HawkEarsOptions(root=root, precision=precision), told) for precision in ("auto", "float32", "half")
+    )
+    assert auto == exact
+    assert half.weights_digest != exact.weights_digest
+    assert " half weights " in half.version
+
+
 def test_members_in_another_order_are_another_model(root: Path, told: Told) -> None:
     """Each listens from another moment on."""
     options = HawkEarsOptions(root=root)
