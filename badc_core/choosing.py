@@ -11,7 +11,7 @@ from badc_core.host import load_object
 from badc_core.protocols import RunnerIdentity
 from badc_core.specs import ExporterSpec, RunnerSpec, SchedulerSpec, SourceSpec
 
-__all__ = ["asked", "identity_of", "options_of"]
+__all__ = ["asked", "identity_of", "isolation_of", "options_of"]
 
 T = TypeVar("T")
 
@@ -70,3 +70,19 @@ def identity_of(spec: RunnerSpec, options: Any) -> RunnerIdentity:
         return RunnerIdentity(spec.name)
     identity: RunnerIdentity = asked(lambda: load_object(identify)(options), f"runner {spec.name!r}")
     return identity
+
+
+def isolation_of(spec: RunnerSpec, options: Any) -> str:
+    """Return where a runner with these options lives: ``thread`` or ``process``.
+
+    Raises
+    ------
+    BadcError
+        It cannot say, or says something else.
+    """
+    found = spec.isolation
+    if ":" in found:
+        found = asked(lambda: str(load_object(spec.isolation)(options)), f"runner {spec.name!r}")
+    if found not in ("thread", "process"):
+        raise PluginError(f"The runner {spec.name!r} wants to live in {found!r}: it must be 'thread' or 'process'.")
+    return found

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "Job", "OpenShard"]
 
 _AHEAD_BYTES = 256 * 2**20
-_MOST_READERS = 4
+_BATCH_BYTES = 512 * 2**20
+_READERS = 4
 
 
 @define
@@ -103,21 +104,24 @@ class Feed:
         self._stop = stop
         self._reader: SignalReader | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._readers = 0
         if wanted.kind != "nothing":
             from badc_core.signals import SignalReader
 
             self._reader = SignalReader(wanted, scratch)
-            readers = max(1, min(_MOST_READERS, os.cpu_count() or 1))
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(readers, thread_name_prefix="badc-read")
+            self._readers = wanted.readers or min(_READERS, os.cpu_count() or 1)
+            self._pool = ThreadPoolExecutor(self._readers, thread_name_prefix="badc-read")
         self._jobs = self._from_shards(folder, plan, shards)
         self._ahead: deque[Job] = deque()
         self._later: list[tuple[float, int, Job]] = []
         self._count = itertools.count()
         # Of a short run, one worker must not take so much ahead that the others stand idle at the end.
-        self._share = max(wanted.max_batch, plan.chunks // (2 * workers))
-        self._room = 2 * wanted.max_batch + _MOST_READERS
+        self._most = max(1, min(wanted.max_batch, -(-plan.chunks // workers)))
+        self._share = max(self._most, plan.chunks // (2 * workers))
+        self._batch = self._most
+        self._room = 2 * self._most + self._readers
         self.waiting_s = 0.0
 
     def __enter__(self) -> Feed:
@@ -141,7 +145,7 @@ class Feed:
         if self._pool is None:
             return self._batch_without_reading()
         batch: list[Job] = []
-        while len(batch) < self._wanted.max_batch and not self._stop.is_set():
+        while len(batch) < self._batch and not self._stop.is_set():
             self._read_ahead()
             if not self._ahead:
                 if batch or not self._wait_for_retry():
@@ -159,7 +163,7 @@ class Feed:
     def _batch_without_reading(self) -> list[Job]:
         while not self._stop.is_set():
             batch: list[Job] = []
-            while len(batch) < self._wanted.max_batch and (job := self._next()) is not None:
+            while len(batch) < self._most and (job := self._next()) is not None:
                 job.signal = Signal(job.task.chunk, job.task.recording)
                 batch.append(job)
             if batch or not self._wait_for_retry():
@@ -174,18 +178,23 @@ class Feed:
     def _read_ahead(self) -> None:
         assert self._pool is not None
         while len(self._ahead) < self._room and (job := self._next()) is not None:
-            if not self._ahead:
-                self._room = self._look_ahead(job)
+            self._batch, self._room = self._sizes(job)
             job.reading = self._pool.submit(self._read, job)
             self._ahead.append(job)
 
-    def _look_ahead(self, job: Job) -> int:
-        """Return how many chunks may be read ahead: two batches, while they fit into memory, but one batch at least."""
-        length_s = (job.task.chunk.duration_ms or 60_000) / 1000
+    def _sizes(self, job: Job) -> tuple[int, int]:
+        """Return how many chunks like this one make a batch, and how many may be read ahead, so that memory holds them.
+
+        Ahead are two batches and what the readers have in hand, while they fit into memory; one batch at least.
+        """
+        if self._wanted.kind == "checked":  # nothing is kept in memory
+            return self._most, min(self._share, 2 * self._most + self._readers)
+        length_s = ((job.task.chunk.duration_ms or 60_000) + 2 * self._wanted.halo_ms) / 1000
         rate = self._wanted.sample_rate_hz or job.task.recording.sample_rate_hz or 48_000
-        fitting = int(_AHEAD_BYTES / max(1.0, length_s * rate * 4))
-        most = min(self._share, 2 * self._wanted.max_batch + _MOST_READERS)
-        return max(self._wanted.max_batch, 1, min(most, fitting))
+        chunk_bytes = max(1.0, length_s) * rate * 4
+        batch = max(1, min(self._most, int(_BATCH_BYTES / chunk_bytes)))
+        most = min(self._share, 2 * batch + self._readers)
+        return batch, max(batch, min(most, int(_AHEAD_BYTES / chunk_bytes)))
 
     def _read(self, job: Job) -> None:
         assert self._reader is not None

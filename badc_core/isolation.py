@@ -140,8 +140,8 @@ class RemoteRunner:
             {"memory": self._memory.size, "batch": signals}, None if limit is None else limit * max(1, len(batch))
         )
         if "error" in answer:
-            if len(batch) == 1 and _lacks_memory(answer["error"]):
-                self._end()  # no smaller batch can help, a process that has hoarded nothing may
+            if _lost_its_device(answer["error"]) or (len(batch) == 1 and _lacks_memory(answer["error"])):
+                self._end()  # no smaller batch can help; a fresh process may, which has hoarded and broken nothing
             raise _error(f"The runner {self._name!r} failed", answer)
         return [
             Prediction(
@@ -212,6 +212,11 @@ def _died(returncode: int | None) -> str:
 def _lacks_memory(found: Mapping[str, Any]) -> bool:
     """Whether the host's or the device's memory ran out; libraries for GPUs say so in words only."""
     return found["kind"] in ("MemoryError", "OutOfMemoryError") or "out of memory" in found["message"].lower()
+
+
+def _lost_its_device(found: Mapping[str, Any]) -> bool:
+    """Whether a GPU failed under the process: all that it asks of that GPU from now on fails, too."""
+    return any(words in found["message"].lower() for words in ("cuda error", "hip error"))
 
 
 def _error(what: str, answer: Mapping[str, Any]) -> Exception:

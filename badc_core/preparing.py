@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from badc_core import __version__
-from badc_core.choosing import asked, identity_of, options_of
+from badc_core.choosing import asked, identity_of, isolation_of, options_of
 from badc_core.config import result_options
 from badc_core.host import Host, load_object
 from badc_core.plan import Plan, ShardSize, fingerprint, sha256_of, write_chunks
@@ -162,7 +162,7 @@ def make_plan(
         identity=prepared.identity,
         fingerprint=prepared.fingerprint,
         open=spec.open,
-        isolation=spec.isolation,
+        isolation=isolation_of(spec, prepared.options),
         options_class=spec.options,
         bases=tuple(tasks.bases),
         layout=request.layout,

@@ -7,6 +7,7 @@ session is found by the mark.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -14,15 +15,35 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MARK", "Finished", "kill_all_marked", "kill_marked", "marked_environment", "run_command", "tail"]
+__all__ = [
+    "MARK",
+    "Finished",
+    "ending_with_us",
+    "kill_all_marked",
+    "kill_marked",
+    "marked_environment",
+    "run_command",
+    "tail",
+]
 
 MARK = "BADC_PROCESS_MARK"
 _KEEP_BYTES = 64 * 1024
+_LOOK_S = 0.2
+
+_BOUND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execvp(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        sys.exit(f"{sys.argv[2]}: {error.strerror}")
+"""
 
 
 @frozen
@@ -37,12 +58,15 @@ class Finished:
         The last 64 KiB of what it wrote.
     timed_out
         It was ended because it took too long.
+    stopped
+        It was ended because somebody asked for that.
     """
 
     returncode: int
     stdout: str
     stderr: str
     timed_out: bool = False
+    stopped: bool = False
 
 
 def marked_environment(extra: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -91,6 +115,16 @@ def _find_marked(mark: str) -> list[int]:
     return found
 
 
+def ending_with_us(argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` so that it ends when this process does, even by ``kill -9``; Linux only.
+
+    It must be started and awaited by one thread: the system looks at that thread, not at the process.
+    """
+    if not sys.platform.startswith("linux"):
+        return list(argv)
+    return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *argv]
+
+
 def tail(text: str | bytes, length: int = 500) -> str:
     """Return the last characters of what a process wrote."""
     if isinstance(text, bytes):
@@ -124,6 +158,7 @@ def run_command(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stopping: Callable[[], bool] | None = None,
 ) -> Finished:
     """Run a command to its end, or to its limit.
 
@@ -137,6 +172,8 @@ def run_command(
         Added to the environment.
     cwd
         Where it runs.
+    stopping
+        Asked five times a second; once it says so, the command is killed, with all its descendants.
 
     Raises
     ------
@@ -155,16 +192,33 @@ def run_command(
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    timed_out = False
+    timed_out = stopped = False
     with process.stdout as stdout, process.stderr as stderr:
         out, err = _Drain(stdout.fileno()), _Drain(stderr.fileno())
         try:
-            returncode = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            returncode = _wait(process, timeout_s, stopping)
+        except (subprocess.TimeoutExpired, _Stopped) as ended:
+            stopped = isinstance(ended, _Stopped)
+            timed_out = not stopped
             kill_marked(process, mark)
             returncode = -signal.SIGKILL
         except BaseException:
             kill_marked(process, mark)
             raise
-        return Finished(returncode, out.text(), err.text(), timed_out)
+        return Finished(returncode, out.text(), err.text(), timed_out, stopped)
+
+
+class _Stopped(Exception):  # noqa: N818 - never leaves this module
+    """Somebody asked for the end."""
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float | None, stopping: Callable[[], bool] | None) -> int:
+    if stopping is None:
+        return process.wait(timeout_s)
+    until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    while (left := until - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, _LOOK_S))
+        if stopping():
+            raise _Stopped
+    raise subprocess.TimeoutExpired(process.args, timeout_s or 0.0)

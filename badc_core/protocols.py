@@ -56,6 +56,7 @@ class InputSpec:
     kind
         ``samples``: an array, read and resampled ahead by the worker. ``file``: a path to a file that holds exactly
         the chunk (made for the occasion when the chunk is a slice). ``nothing``: the chunk's description alone.
+        ``checked``: the same, of chunks that can be read, for runners that open the source themselves.
     sample_rate_hz
         Rate to resample to; ``None``: as recorded.
     mono
@@ -63,14 +64,17 @@ class InputSpec:
     halo_ms
         Context wanted on both sides of the chunk, where the recording has it.
     max_batch
-        How many chunks `predict` takes at once.
+        How many chunks `predict` takes at once; fewer of very long ones.
+    readers
+        How many chunks are read side by side; 0: as many as there are processors, up to four.
     """
 
-    kind: Literal["samples", "file", "nothing"] = "samples"
+    kind: Literal["samples", "file", "nothing", "checked"] = "samples"
     sample_rate_hz: int | None = None
     mono: bool = True
     halo_ms: int = 0
     max_batch: int = 1
+    readers: int = 0
 
 
 @frozen

@@ -39,29 +39,32 @@ def join(results: Sequence[ChunkResult]) -> Iterable[tuple[str, Detection]]:
 
     A detection marked :data:`RUNS_ON_MS` gets its true end. One marked :data:`CONTINUES` is joined with the detection
     of the same label in the next chunk that begins where it ends, or before: that one goes, and the first has the later
-    end, the higher confidence and the wider frequency bounds. Where the next chunk is missing or failed it ends at the
-    seam. A label that two neighbouring chunks both tell of, with the same beginning (a millisecond apart at most, which
-    rounding can cost), is one detection: the first. The marks are taken off.
+    end, the higher confidence and the wider frequency bounds. One that begins later is another, even where the two
+    touch. Where the next chunk is missing or failed it ends at the seam; with both marks it runs on over chunks that
+    lie wholly before its end. A label that two neighbouring chunks both tell of, with the same beginning (a millisecond
+    apart at most, which rounding can cost), is one detection: the first. The marks are taken off.
     """
-    open_ends: dict[tuple[str, str | None], _Piece] = {}
+    open_ends: dict[tuple[str, str | None], tuple[_Piece, Any]] = {}  # with the place of the cut
     pieces: list[_Piece] = []
     told: set[tuple[str, str | None, int | None]] = set()
     for result in results:
-        still_open: dict[tuple[str, str | None], _Piece] = {}
+        end = result.chunk.end_ms
+        still_open = {key: (piece, cut) for key, (piece, cut) in open_ends.items() if end is not None and cut >= end}
         told_here = set()
         for found in result.detections:
             piece = _Piece(result.chunk, found)
             told_here.add((found.label, found.label_code, piece.begin))
-            before = open_ends.get((found.label, found.label_code))
-            if before is not None and piece.begin is not None and before.begin <= piece.begin <= before.end:
+            before, cut = open_ends.get((found.label, found.label_code), (None, None))
+            if before is not None and piece.begin is not None and before.begin <= piece.begin <= cut:
                 before.take(piece)
                 piece = before
+                still_open.pop((found.label, found.label_code), None)
             elif any((found.label, found.label_code, begin) in told for begin in piece.around()):
                 continue
             else:
                 pieces.append(piece)
             if found.extra.get(CONTINUES) and piece.begin is not None and piece.end is not None:
-                still_open[found.label, found.label_code] = piece
+                still_open[found.label, found.label_code] = piece, piece.end
         open_ends, told = still_open, told_here
     return [(piece.chunk.chunk_id, piece.whole()) for piece in pieces]
 

@@ -8,7 +8,7 @@ imported when it is used, in the process that uses it, and keeps to :mod:`badc_c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 
@@ -60,7 +60,8 @@ class RunnerSpec(Spec):
         Import string of ``check() -> Readiness`` for ``badc doctor``; ``None``: ready once installed.
     isolation
         ``thread``: instances can work side by side in one process. ``process``: it must own its process (CUDA, a
-        fragile or printing library); it then gets a child, whose interpreter an option named ``python`` chooses.
+        fragile or printing library); it then gets a child, whose interpreter an option named ``python`` chooses. Where
+        that depends on the options: import string of ``isolation(options)``, which returns one of these two words.
     finish
         Import string of a :class:`~badc_core.protocols.Finisher`, for models whose detections depend on more of a
         recording than its chunks: called when results are compiled, with all results of one recording. ``None``: what
@@ -75,7 +76,7 @@ class RunnerSpec(Spec):
     options: str | None = None
     identify: str | None = None
     check: str | None = None
-    isolation: Literal["thread", "process"] = "thread"
+    isolation: str = "thread"
     results_version: str = "1"
     notice: str = ""
     finish: str | None = None

@@ -22,7 +22,7 @@ from attrs import asdict, define
 
 from badc_core.answers import check_answers
 from badc_core.committing import Committed, ResultWriter, open_writer
-from badc_core.errors import BadcError, RecordingError, RunnerError
+from badc_core.errors import BadcError, Interrupted, RecordingError, RunnerError
 from badc_core.feed import Feed, Job
 from badc_core.host import load_object
 from badc_core.log import get_logger
@@ -54,6 +54,8 @@ def open_runner(plan: Plan, context: WorkerContext) -> Runner:
     ------
     RunnerError
         It cannot be opened, or is another model than the plan was made for.
+    Interrupted
+        It gave up opening, because the run was asked to stop.
     """
     from badc_core.serde import structure
 
@@ -76,7 +78,7 @@ def open_runner(plan: Plan, context: WorkerContext) -> Runner:
             runner = load_object(plan.open)(options, context)
         found = runner.info.identity
     except (Exception, SystemExit) as error:
-        if isinstance(error, RunnerError):
+        if isinstance(error, (RunnerError, Interrupted)):
             raise
         message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise RunnerError(
@@ -117,7 +119,10 @@ def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[i
     scratch = Path(tempfile.mkdtemp(prefix=f"badc-{device.label}-"))
     context = WorkerContext(device, device.label, scratch, run.plan.timeout_s, run.stop.is_set)
     try:
-        runner = open_runner(run.plan, context)
+        try:
+            runner = open_runner(run.plan, context)
+        except Interrupted:
+            return WorkerReport(device.label, time.monotonic() - started)
         opening_s = time.monotonic() - started
         try:
             feed = Feed(run.folder, run.plan, runner.info.input, shards, scratch, run.stop, len(run.devices))

@@ -12,39 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import inputs
-from attrs import frozen
+from hawkears_cpu import hawkears
 from measure import Measured, badc, measure, median_of
+from rows import Row
 
-__all__ = ["CASES", "Row"]
+__all__ = ["CASES"]
 
 _BARE_BIRDNET = Path(__file__).with_name("bare_birdnet.py")
 _BARE_STORE = Path(__file__).with_name("bare_store.py")
 QUIET = ("--quiet", "--telemetry-log", "log.jsonl")
-
-
-@frozen
-class Row:
-    """One line of the table.
-
-    Parameters
-    ----------
-    what
-        What was done.
-    measured
-        The figure, with its unit.
-    goal
-        What is to be reached.
-    before
-        BADC 0.1's figure, on a comparable machine with two cores.
-    reached
-        Whether the goal was reached; ``None`` where there is none.
-    """
-
-    what: str
-    measured: str
-    goal: str = ""
-    before: str = ""
-    reached: bool | None = None
 
 
 def startup(folder: Path) -> Iterator[Row]:
@@ -158,6 +134,7 @@ CASES: dict[str, Callable[[Path], Iterator[Row]]] = {
     "command": command,
     "aggregate": aggregate,
     "birdnet": birdnet,
+    "hawkears": hawkears,
     "million": million,
 }
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cases import CASES, Row, commit
+from cases import CASES, commit
+from rows import Row
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEADS = ("what", "measured", "to reach", "BADC 0.1", "")

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from badc_core.config import option
+from badc_core.errors import Interrupted
 from badc_core.hookspecs import hookimpl
 from badc_core.model import Detection, Prediction, Signal
 from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
@@ -202,6 +203,13 @@ def open_lab(options: LabOptions, context: WorkerContext) -> Lab:
 def open_never(*args: Any) -> Any:
     """Fail."""
     raise OSError("the lab is closed")
+
+
+def open_until_stopped(options: object, context: WorkerContext) -> Any:
+    """Take long to open, and give up when the run is asked to stop."""
+    while not context.stopping():
+        time.sleep(0.01)
+    raise Interrupted("Stopped while opening.")
 
 
 def open_nothing(options: None, context: WorkerContext) -> None:

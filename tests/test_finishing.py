@@ -278,6 +278,26 @@ def test_without_a_mark_nothing_is_joined():
     assert [len(one.detections) for one in done] == [1, 1]
 
 
+def test_one_that_begins_after_the_cut_is_another():
+    """Labels of a fixed length touch one another."""
+    first = result(0, Detection(8_000, CHUNK_MS, "a", extra={CONTINUES: True}))
+    done = finish([first, result(1, Detection(0, 2_000, "a"), Detection(2_000, 6_000, "a"))], join)
+    assert [(d.start_ms, d.end_ms) for d in done[0].detections] == [(8_000, 12_000)]
+    assert [(d.start_ms, d.end_ms) for d in done[1].detections] == [(2_000, 6_000)]
+
+
+def test_it_runs_on_over_chunks_that_lie_before_its_end():
+    """A chunk may be shorter than a window, and then no window begins in it."""
+    marks = {CONTINUES: True, RUNS_ON_MS: CHUNK_MS + 2_000}
+    first = result(0, Detection(9_000, CHUNK_MS, "a", confidence=0.5, extra=marks))
+    last = result(2, Detection(2_000, 5_000, "a", confidence=0.9))
+    done = finish([first, result(1), last], join)
+    assert list(done[0].detections) == [Detection(9_000, 25_000, "a", confidence=0.9)]
+    assert [one.status for one in done] == ["ok", CONTINUED, CONTINUED]
+    done = finish([first, result(1), attrs.evolve(last, detections=(Detection(2_001, 5_000, "a"),))], join)
+    assert [len(one.detections) for one in done] == [1, 0, 1]
+
+
 def test_what_the_halo_told_is_added():
     done = finish([result(0, Detection(9_000, CHUNK_MS, "a", extra={RUNS_ON_MS: 2_000})), result(1)], join)
     assert list(done[0].detections) == [Detection(9_000, 12_000, "a")]

@@ -46,6 +46,7 @@ class Runner:
             })], "mine", "2", {"key": [1]}, "other", "said") for s in batch]
         if does == "recording": raise RecordingError("the file is bad", hint="get another")
         if does == "runner": raise RunnerError("busy", hint="wait", retry=False, returncode=5, output="last words")
+        if does == "gpu": raise RuntimeError("CUDA error: unspecified launch failure")
         if does == "value": raise ValueError("odd")
         if does == "die": os.write(2, b"first\\nfatal: no more\\n"); os._exit(9)
         if does == "sleep": time.sleep(600)
@@ -144,6 +145,17 @@ def test_errors_come_back_as_they_were(does: str, kind: type[Exception], said: s
         assert (error.hint, error.retry, error.returncode, error.output) == ("wait", False, 5, "last words")
     pid = _pid(runner)
     assert _pid(runner) == pid, "an error costs no process"
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_child_that_lost_its_gpu_starts_anew(make: Callable[..., RemoteRunner], chunks: int):
+    """What CUDA broke stays broken in that process."""
+    runner = make()
+    before = _pid(runner)
+    with pytest.raises(RunnerError, match="CUDA error: unspecified launch failure") as caught:
+        runner.predict([_signal("gpu")] * chunks)
+    assert caught.value.retry
+    assert _pid(runner) != before
 
 
 def _pid(runner: RemoteRunner) -> int:

@@ -76,6 +76,45 @@ def test_a_command_that_takes_too_long_dies_with_its_descendants(tmp_path: Path)
     assert [pid for pid in pids if _alive(pid)] == []
 
 
+def test_a_command_that_nobody_waits_for_any_more():
+    asked = iter([False, True])
+    began = time.monotonic()
+    ended = run_command(_python("import time; time.sleep(600)"), stopping=lambda: next(asked))
+    assert (ended.stopped, ended.timed_out, ended.returncode) == (True, False, -9)
+    assert time.monotonic() - began < 8
+
+
+@LINUX
+def test_a_command_that_ends_with_us(tmp_path: Path):
+    """Even by ``kill -9``; and otherwise it is as without."""
+    program = (
+        "import sys\nfrom badc_core.processes import ending_with_us, run_command\n"
+        f"run_command(ending_with_us(['sh', '-c', 'echo $$ > {tmp_path / 'pid'}; exec sleep 600']))"
+    )
+    parent = processes.subprocess.Popen(_python(program))
+    until = time.monotonic() + 10
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    pid = int((tmp_path / "pid").read_text())
+    assert _alive(pid)
+    parent.kill()
+    parent.wait(10)
+    while _alive(pid):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    ended = run_command(processes.ending_with_us(["sh", "-c", "echo $X; exit 7"]), env={"X": "y"})
+    assert (ended.returncode, ended.stdout) == (7, "y\n")
+    gone = run_command(processes.ending_with_us(["/nowhere/at/all"]))
+    assert (gone.returncode, gone.stderr) == (1, "/nowhere/at/all: No such file or directory\n")
+
+
+def test_a_command_that_ends_or_hangs_while_somebody_may_stop_it():
+    assert run_command(_python("exit(3)"), timeout_s=60, stopping=lambda: False).returncode == 3
+    hung = run_command(_python("import time; time.sleep(600)"), timeout_s=0.5, stopping=lambda: False)
+    assert (hung.stopped, hung.timed_out) == (False, True)
+
+
 @LINUX
 def test_everything_marked_is_ended(tmp_path: Path):
     """As the scheduler does when the time to stop is over; nobody else's processes are touched."""

@@ -306,6 +306,32 @@ def test_nothing_touches_no_disk(reader):
     assert (signal.samples, signal.path, signal.sample_rate_hz) == (None, None, 0)
 
 
+def test_a_checked_chunk_is_one_that_can_be_read(tmp_path: Path, reader):
+    path = write(tmp_path / "a.wav", noise(10))
+    read = reader(kind="checked")
+    signal = read.read(chunk(path, 2000, 3000), recording(path))
+    assert (signal.samples, signal.path, signal.missing_ms) == (None, None, 0)
+    assert read.read(chunk(path, 0, 10_000, whole=True), recording(path)).missing_ms == 0
+    with pytest.raises(RecordingError, match=r"ends at 10\.000 s"):
+        read.read(chunk(path, 11_000, 12_000), recording(path))
+    cut_off(path, 0.55)
+    read = reader(kind="checked")
+    assert 490 <= read.read(chunk(path, 5000, 6000), recording(path)).missing_ms <= 510
+    with pytest.raises(RecordingError, match="cut off"):
+        read.read(chunk(path, 7000, 8000), recording(path))
+    with pytest.raises(RecordingError, match="There is no file"):
+        read.read(chunk(tmp_path / "b.wav", 0, 1000, whole=True), recording(path))
+
+
+def test_a_long_chunk_is_checked_piece_by_piece(tmp_path: Path, reader, monkeypatch):
+    monkeypatch.setattr("badc_core.signals._PIECE_S", 1)
+    path = write(tmp_path / "a.flac", noise(5))
+    read = reader(kind="checked")
+    assert read.read(chunk(path, 500, 4700), recording(path)).missing_ms == 0
+    cut_off(path, 0.55)
+    assert reader(kind="checked").read(chunk(path, 500, 4700), recording(path)).missing_ms > 1500
+
+
 def test_whole_file_is_handed_over_as_it_is(tmp_path: Path, reader):
     path = write(tmp_path / "a.wav", noise(1))
     read = reader(kind="file")

@@ -254,3 +254,12 @@ def test_waiting_is_measured(desk: Callable[..., Desk]):
     assert report.predicting_s >= 0.06
     assert report.waiting_s == 0.0
     assert report.opening_s > 0
+
+
+def test_a_run_that_is_stopped_while_the_runner_opens(desk: Callable[..., Desk]):
+    """That is no failure: everything is left to do."""
+    made = desk(open="faulty_lab:open_until_stopped")
+    threading.Timer(0.1, made.stop.set).start()
+    assert made.work().chunks == 0
+    assert made.events == []
+    assert made.found() == {}

@@ -153,10 +153,10 @@ def make_signal(
     )
     if wanted.kind == "nothing":
         return Signal(chunk, recording)
-    if wanted.kind == "file":
+    if wanted.kind in ("file", "checked"):
         if not source.exists():
             write_wav(source, scene.samples, rate)
-        return Signal(chunk, recording, path=source)
+        return Signal(chunk, recording, path=source if wanted.kind == "file" else None)
     halo = rate * wanted.halo_ms // 1000
     around = 0.9 * np.sin(np.arange(halo) * 0.7)
     samples = np.concatenate([around, scene.samples, around]).astype(np.float32)

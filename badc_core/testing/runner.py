@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
+from badc_core.choosing import isolation_of
 from badc_core.model import Signal
 from badc_core.protocols import Readiness, Runner, RunnerIdentity, RunnerInfo
 from badc_core.testing import oracle
@@ -52,7 +53,7 @@ class RunnerContract(RunnerBench):
             self.broken(f"info is {info!r}, not a RunnerInfo with the model's identity")
         if info.input.max_batch < 1 or info.input.halo_ms < 0 or (info.input.sample_rate_hz or 1) < 1:
             self.broken(f"info.input makes no sense: {info.input!r}")
-        if info.input.kind not in ("samples", "file", "nothing"):
+        if info.input.kind not in ("samples", "file", "nothing", "checked"):
             self.broken(f"info.input.kind is {info.input.kind!r}")
         labels = info.labels
         if labels is not None and not (isinstance(labels, frozenset) and all(isinstance(x, str) and x for x in labels)):
@@ -268,8 +269,8 @@ class RunnerContract(RunnerBench):
         self.broken(f"a chunk that cannot be read gets the answer {found!r}; raise instead")
 
     def _unplayable(self, fresh: Hearing, tmp_path: Path) -> Signal:
-        if fresh.info.input.kind == "nothing":
-            pytest.skip("it reads nothing")
+        if fresh.info.input.kind in ("nothing", "checked"):
+            pytest.skip("it is given nothing")
         signal = self._signals(fresh, [next(iter(fresh.scenes))], tmp_path)[0]
         missing = tmp_path / "there is no such file.wav" if fresh.info.input.kind == "file" else None
         return attrs.evolve(signal, samples=None, path=missing)
@@ -303,7 +304,7 @@ class RunnerContract(RunnerBench):
 
     def test_instances_share_nothing(self, fresh: Hearing, tmp_path: Path) -> None:
         """With isolation 'thread', instances in two threads answer as one alone does; closing one harms no other."""
-        if self.spec.isolation == "process":
+        if isolation_of(self.spec, self.make_options()) == "process":
             pytest.skip("it has its process for itself")
         names = self._repeatable(fresh)
         one, other = self._open(tmp_path / "0"), self._open(tmp_path / "1")
@@ -329,7 +330,7 @@ class RunnerContract(RunnerBench):
 
     def test_stdout_is_left_alone(self, fresh: Hearing, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """With isolation 'thread', nothing is printed to stdout, which belongs to the command line."""
-        if self.spec.isolation == "process":
+        if isolation_of(self.spec, self.make_options()) == "process":
             pytest.skip("it may print in its own process")
         capfd.readouterr()
         runner = self._open(tmp_path)

@@ -100,6 +100,7 @@ def aggregate(
     manifest: Path | None = None,
     on_problem: Callable[[Problem], None] = results.ignore,
     on_results: Callable[[int], None] = lambda count: None,
+    change: Callable[[StoredResult], StoredResult] | None = None,
 ) -> Summary:
     """Compile the results below a folder, and give the table to exporters.
 
@@ -117,6 +118,8 @@ def aggregate(
         Told of every file, line or value that cannot be used.
     on_results
         Told now and then how many results were read.
+    change
+        Applied to every result before it is finished, for plugins that can finish in more than one way.
 
     Raises
     ------
@@ -130,7 +133,8 @@ def aggregate(
         with Scratch(beside) as scratch:
             if manifest is not None:
                 scratch.add_manifest(read(manifest), read_recordings(manifest).values())
-            unfinished = collect(results.scan(folder, problems), scratch, problems, on_results)
+            found = results.scan(folder, problems)
+            unfinished = collect(map(change, found) if change else found, scratch, problems, on_results)
             counts = scratch.counts()
             summary = Summary(**counts, unreadable=problems.unreadable, torn=problems.torn, unfinished=unfinished)
             if summary.chunks:

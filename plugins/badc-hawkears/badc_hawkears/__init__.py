@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from badc_core import RunnerSpec, hookimpl
+from badc_core import CommandSpec, RunnerSpec, hookimpl
 
 __version__ = "0.2.0"
 
@@ -22,5 +22,27 @@ def badc_runners() -> Iterable[RunnerSpec]:
         open="badc_hawkears.runner:open_runner",
         options="badc_hawkears.options:HawkEarsOptions",
         identify="badc_hawkears.identity:identify",
-        isolation="process",  # it prints, sets global state, and owns a device
+        check="badc_hawkears.check:check",
+        finish="badc_hawkears.finish:finish",
+        isolation="badc_hawkears.modes:isolation",
+    )
+
+
+@hookimpl
+def badc_commands() -> Iterable[CommandSpec]:
+    """Yield the commands that make HawkEars' environment and look at what its results keep."""
+    yield CommandSpec(
+        "hawkears setup",
+        "Make an environment with HawkEars, and try it",
+        load="badc_hawkears.cli:setup",
+        group="Install HawkEars, and use what its results keep",
+    )
+    yield CommandSpec(
+        "hawkears scores", "Make a table of the frame scores that results keep", load="badc_hawkears.cli:scores"
+    )
+    yield CommandSpec(
+        "hawkears embeddings", "Make a table of the embeddings that results keep", load="badc_hawkears.cli:embeddings"
+    )
+    yield CommandSpec(
+        "hawkears aggregate", "Compile results into a table at another threshold", load="badc_hawkears.cli:aggregate"
     )

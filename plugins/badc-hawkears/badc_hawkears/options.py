@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
 from badc_core.config import option
+from badc_core.errors import UsageError
+from badc_hawkears.arguments import ENSEMBLES, FIRST, LEAST_SCORE, SECOND, given, tidied
+from badc_hawkears.places import default_root, remembered
 
-__all__ = ["HawkEarsOptions"]
+__all__ = ["KEPT", "PRESETS", "HawkEarsOptions"]
 
-_LEAST_SCORE = 0.05
-"""Below it nearly every frame of every class would be kept."""
+PRESETS = {"fast": 3, "balanced": 6, "full": None}
+"""Members of the ensemble; ``None``: all there are."""
+
+KEPT = ("embeddings", "scores")
+"""What can be kept beside the detections."""
+
+_SECOND_ONLY = ("preset", "models", "low_band", "config", "min_score", "keep", "floor")
 
 
 def _absolute(path: Path | None) -> Path | None:
     """Workers may run in another folder than the command."""
     return None if path is None else path.expanduser().absolute()
+
+
+def _things(texts: str | Iterable[str]) -> tuple[str, ...]:
+    """Return what ``keep`` names, sorted: ``keep=scores,embeddings`` and ``keep=embeddings keep=scores`` are one."""
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    named = {word.strip() for text in texts for word in text.split(",")} - {""}
+    if unknown := sorted(named - set(KEPT)):
+        raise ValueError(f"keep names {unknown[0]!r}, but only {' and '.join(KEPT)} can be kept")
+    return tuple(sorted(named))
+
+
+def _ensemble(instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value not in ENSEMBLES:
+        raise ValueError(f"HawkEars has no ensemble of {value} members, only of {', '.join(map(str, ENSEMBLES))}")
 
 
 def _at_least(low: float, high: float = float("inf")) -> Any:
@@ -55,9 +79,10 @@ class HawkEarsOptions:
     script
         HawkEars 1: its ``analyze.py``; ``None`` with ``BADC_HAWKEARS_ROOT`` unset: HawkEars 2.
     preset
-        How many members of the ensemble take part: ``fast`` 3, ``balanced`` 6, ``full`` all.
+        How many members of the ensemble take part: ``fast`` 3, ``balanced`` 6, ``full`` all there are. HawkEars'
+        documentation says that fewer are quicker and slightly less accurate, and gives no figures.
     models
-        The same as a number.
+        The same as a number: 1 to 6, 9 or 12, not more than there are.
     low_band
         Whether the models for drumming grouse are used.
     min_score
@@ -69,12 +94,15 @@ class HawkEarsOptions:
         Frames below it are not kept; ``None``: all that can matter to a detection are kept, with ``keep=scores`` those
         from 0.1 on.
     batch
-        How many windows are computed at once; halved when the device's memory does not hold them.
+        How many windows are computed at once; halved when the device's memory does not hold them. 0: what suits the
+        device.
     readers
         How many files are read side by side, ahead of the worker; 0 chooses.
     precision
-        ``float32``; ``half``: half precision where the device is quicker so; ``auto``: half on CUDA, as HawkEars
-        itself. Scores differ by less than 0.001.
+        ``float32``; ``half``: half precision on CUDA; ``auto``: the same, if a measurement at the start finds that it
+        moves no score by more than 0.001.
+    mps
+        Whether the GPU of a Mac is used. It is not told from a CPU otherwise, and scores may differ a little.
     threads
         Threads of one worker; 0: as many as torch takes.
     trust
@@ -88,29 +116,98 @@ class HawkEarsOptions:
     config: Path | None = option(
         None, help="YAML file on top of HawkEars' own", affects_results=False, converter=_absolute
     )
-    args: tuple[str, ...] = option((), help="arguments of HawkEars' own command", converter=tuple)
+    args: tuple[str, ...] = option(
+        (), help="arguments of HawkEars' own command", affects_results=False, converter=tuple
+    )
     mode: Literal["warm", "api", "cli"] = option("warm", help="how HawkEars is used: warm, api or cli")
     script: Path | None = option(None, help="analyze.py of HawkEars 1", affects_results=False, converter=_absolute)
     preset: Literal["fast", "balanced", "full"] | None = option(
-        None, help="ensemble of 3, 6 or all: fast, balanced, full"
+        None,
+        help="ensemble of 3, 6 or all members: fast, balanced, full; HawkEars gives no figures of their accuracy",
+        affects_results=False,
     )
-    models: int | None = option(None, help="members of the ensemble: 1 to 6, 9 or 12", validator=_at_least(1, 12))
-    low_band: bool | None = option(None, help="whether to listen for drumming grouse, too")
+    models: int | None = option(
+        None, help="members of the ensemble: 1 to 6, 9 or 12", affects_results=False, validator=_ensemble
+    )
+    low_band: bool | None = option(None, help="whether to listen for drumming grouse, too", affects_results=False)
     min_score: float | None = option(
-        None, help="drop frames below this score, 0.05 to 1", validator=_at_least(_LEAST_SCORE, 1.0)
+        None,
+        help=f"drop frames below this score, {LEAST_SCORE} to 1",
+        affects_results=False,
+        validator=_at_least(LEAST_SCORE, 1.0),
     )
-    keep: str = option("", help="keep scores, embeddings, or both, beside the detections")
+    keep: tuple[str, ...] = option(
+        (), help="keep scores, embeddings, or both, beside the detections", converter=_things
+    )
     floor: float | None = option(
         None, help="keep frame scores down to this one, 0.01 to 1", validator=_at_least(0.01, 1.0)
     )
-    batch: int = option(16, help="windows computed at once", affects_results=False, validator=_at_least(1))
+    batch: int = option(0, help="windows computed at once; 0 chooses", affects_results=False, validator=_at_least(0))
     readers: int = option(
         0, help="files read ahead side by side; 0 chooses", affects_results=False, validator=_at_least(0)
     )
     precision: Literal["auto", "float32", "half"] = option(
         "auto", help="half precision: auto, float32 or half", affects_results=False
     )
+    mps: bool = option(False, help="use the GPU of a Mac", affects_results=False)
     threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_at_least(0))
     trust: bool = option(
         False, help="load checkpoints that could run programs; only from people you trust", affects_results=False
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Settle what this place says, because workers may run in another; refuse what makes no sense together.
+
+        Raises
+        ------
+        UsageError
+            Two options contradict each other, or `args` are not HawkEars'.
+        """
+        folder = os.environ.get("BADC_HAWKEARS_ROOT")
+        if folder and self.script is None and self.root is None and self.mode == "warm":
+            self._settle("script", Path(folder).expanduser().absolute() / "analyze.py")
+        if self.script is not None:
+            self._settle("args", tidied(self.args, FIRST))
+            _check_first(self)
+            return
+        self._settle("args", tidied(self.args, SECOND))
+        _check_second(self)
+        known = remembered() if self.python is None or self.root is None else None
+        if self.python is None and known is not None:
+            self._settle("python", known.python)
+        if self.root is None:
+            self._settle("root", default_root(known))
+
+    def _settle(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _check_first(options: HawkEarsOptions) -> None:
+    """Refuse what only HawkEars 2 has."""
+    for name in _SECOND_ONLY:
+        if getattr(options, name) not in (None, ()):
+            raise UsageError(
+                f"HawkEars 1 has no option {name}, and {options.script} is HawkEars 1.",
+                hint=f"Leave out -o {name}=… (its own arguments go into -o args=…); for HawkEars 2 leave out "
+                "-o script=… and unset BADC_HAWKEARS_ROOT.",
+            )
+
+
+def _check_second(options: HawkEarsOptions) -> None:
+    """Refuse options of HawkEars 2 that contradict each other."""
+    if options.preset is not None and options.models is not None:
+        raise UsageError("The options preset and models both say how many members take part.", hint="Give one.")
+    if options.keep and options.mode != "warm":
+        raise UsageError(
+            f"In the mode {options.mode} HawkEars hands out nothing but detections, so keep={','.join(options.keep)} "
+            "is not to be had.",
+            hint="Leave out -o mode=…, or -o keep=….",
+        )
+    if options.floor is not None and options.mode != "warm":
+        raise UsageError(
+            f"In the mode {options.mode} HawkEars hands out no frame scores, so floor has no meaning.",
+            hint="Leave out -o mode=…, or -o floor=….",
+        )
+    named = given(options.args)
+    if options.config is not None and "config" in named:
+        raise UsageError("The YAML file is named twice, in -o config=… and as --cfg.", hint="Give one of them.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from attrs import frozen
@@ -11,7 +12,7 @@ from attrs import frozen
 from badc_core.atomic import write_text
 from badc_core.errors import RunnerError
 
-__all__ = ["Places", "forget", "memory_file", "remember", "remembered"]
+__all__ = ["Places", "default_root", "forget", "memory_file", "remember", "remembered"]
 
 
 @frozen
@@ -75,3 +76,24 @@ def remembered() -> Places | None:
 def forget() -> None:
     """Forget where HawkEars is."""
     memory_file().unlink(missing_ok=True)
+
+
+def default_root(known: Places | None) -> Path:
+    """Return HawkEars' data folder where no option names one; whether it is there is not looked at.
+
+    That is ``HAWKEARS_DATA_DIR``, else the one that ``badc hawkears setup`` made, else where HawkEars itself puts it on
+    this system. HawkEars would take the working folder, too, if it looks like one; workers may run in any folder.
+
+    Parameters
+    ----------
+    known
+        What setup remembers.
+    """
+    named = os.environ.get("HAWKEARS_DATA_DIR")
+    if named:
+        return Path(named).expanduser().absolute()
+    if known is not None:
+        return known.root
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/HawkEars"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share").absolute() / "hawkears"

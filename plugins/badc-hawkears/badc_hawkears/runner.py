@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
 
 from badc_core.errors import RunnerError
-from badc_core.model import Detection, Prediction, Signal
-from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
-from badc_hawkears.engine.chunks import Scorer
-from badc_hawkears.engine.frames import KEY, encode, runs
-from badc_hawkears.engine.grid import FRAME_MS
+from badc_core.model import ChunkResult, Detection, Prediction, Signal
+from badc_core.protocols import InputSpec, Runner, RunnerInfo, WorkerContext
+from badc_hawkears.engine.chunks import Heard, Scorer
+from badc_hawkears.engine.embeddings import EMBEDDINGS, encode_embeddings
+from badc_hawkears.engine.frames import KEY, encode
 from badc_hawkears.engine.model import Ensemble, load
 from badc_hawkears.engine.place import Place, place_of
 from badc_hawkears.engine.selfcheck import check_against_hawkears
+from badc_hawkears.finish import finish
+from badc_hawkears.modes import open_mode
 from badc_hawkears.options import HawkEarsOptions
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 __all__ = ["HawkEarsRunner", "open_runner"]
 
-_DECIMALS = 5
 
-
-def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> HawkEarsRunner:
+def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Runner:
     """Load HawkEars, and make sure that it answers here as in its own loop.
 
     Raises
@@ -35,6 +32,8 @@ def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Hawk
         A part is missing, damaged or of another version; the hint is the next step.
     """
     options = options or HawkEarsOptions()
+    if (other := open_mode(options, context)) is not None:
+        return other
     try:
         import torch
     except ImportError as error:
@@ -46,9 +45,9 @@ def open_runner(options: HawkEarsOptions | None, context: WorkerContext) -> Hawk
     if options.threads:
         torch.set_num_threads(options.threads)
     ensemble = load(options, context.device.kind)
-    scorer = Scorer(ensemble, options.batch)
-    check_against_hawkears(ensemble, scorer)
-    return HawkEarsRunner(ensemble, scorer)
+    scorer = Scorer(ensemble, options.batch, "embeddings" in options.keep)
+    check_against_hawkears(ensemble, scorer, options.precision)
+    return HawkEarsRunner(ensemble, scorer, options.readers)
 
 
 class HawkEarsRunner:
@@ -60,15 +59,23 @@ class HawkEarsRunner:
         Its models and tables.
     scorer
         What uses them.
+    readers
+        How many files are read side by side; 0: the core chooses.
     """
 
-    def __init__(self, ensemble: Ensemble, scorer: Scorer) -> None:
+    def __init__(self, ensemble: Ensemble, scorer: Scorer, readers: int = 0) -> None:
         self._ensemble: Ensemble | None = ensemble
         self._scorer: Scorer | None = scorer
         self.info = RunnerInfo(
             identity=ensemble.identity,
-            input=InputSpec(sample_rate_hz=ensemble.main.grid.sample_rate_hz, mono=True, halo_ms=ensemble.halo_ms),
-            labels=frozenset(species.label for species in ensemble.species),
+            input=InputSpec(
+                sample_rate_hz=ensemble.main.grid.sample_rate_hz,
+                mono=True,
+                halo_ms=ensemble.halo_ms,
+                max_batch=scorer.processor.chunks_per_call,
+                readers=readers,
+            ),
+            labels=frozenset(rule.label for rule in ensemble.tables.classes),
         )
 
     def predict(self, batch: Sequence[Signal]) -> list[Prediction]:
@@ -83,44 +90,43 @@ class HawkEarsRunner:
         RunnerError
             The runner is closed, a signal has no samples, or the device's memory is too small.
         """
-        return [self._one(signal) for signal in batch]
+        ensemble, scorer = self._ensemble, self._scorer
+        if ensemble is None or scorer is None:
+            raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
+        chunks = []
+        for signal in batch:
+            if signal.samples is None:
+                raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
+            chunks.append((signal.samples, place_of(signal, ensemble.main.grid, ensemble.halo_ms)))
+        return [
+            _prediction(ensemble, signal, place, heard)
+            for signal, (_, place), heard in zip(batch, chunks, scorer.score_all(chunks), strict=True)
+        ]
 
     def close(self) -> None:
         """Give the models back."""
         self._ensemble = self._scorer = None
 
-    def _one(self, signal: Signal) -> Prediction:
-        import numpy as np
 
-        ensemble, scorer = self._ensemble, self._scorer
-        if ensemble is None or scorer is None:
-            raise RunnerError("HawkEars was asked for an answer after it was closed.", retry=False)
-        if signal.samples is None:
-            raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
-        place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
-        scores = scorer.score(signal.samples, place)
-        if scores is None:
-            scores = np.zeros((0, len(ensemble.species)), np.float32)
-        codes = [species.trained_code for species in ensemble.species]
-        kept = encode(scores, place.touched[0], place.counted, codes, ensemble.floor)
-        return Prediction(list(_detections(ensemble, scores, place)), extra={KEY: kept})
+def _prediction(ensemble: Ensemble, signal: Signal, place: Place, heard: Heard) -> Prediction:
+    import numpy as np
+
+    keeping = ensemble.occurrence.keeping(signal.recording)
+    scores = heard.scores
+    if scores is None:
+        scores = np.zeros((0, len(keeping.classes)), np.float32)
+    kept = encode(scores, place.touched[0], place.counted, keeping)
+    extra: dict[str, Any] = {KEY: kept}
+    if heard.embeddings is not None:
+        extra[EMBEDDINGS] = encode_embeddings(heard.first_frames, heard.embeddings, ensemble.main.grid.window)
+    return Prediction(_provisional(signal, place, kept), extra=extra)
 
 
-def _detections(ensemble: Ensemble, scores: FloatArray, place: Place) -> Iterator[Detection]:
-    """Yield the runs of frames that reach the threshold, cut at the chunk's borders."""
-    high = scores >= ensemble.min_score
-    for number in high.any(axis=0).nonzero()[0].tolist():
-        species = ensemble.species[number]
-        if not species.included:
-            continue
-        for first, stop in runs(high[:, number]):
-            start_ms = max((place.touched[0] + first) * FRAME_MS, place.start_ms)
-            end_ms = min((place.touched[0] + stop) * FRAME_MS, place.end_ms)
-            yield Detection(
-                start_ms - place.start_ms,
-                end_ms - place.start_ms,
-                species.label,
-                label_code=species.code,
-                label_name=species.name,
-                confidence=round(float(scores[first:stop, number].max()), _DECIMALS),
-            )
+def _provisional(signal: Signal, place: Place, kept: Mapping[str, Any]) -> list[Detection]:
+    """Return what would be heard if the chunk were all that there is of the recording, cut at its end."""
+    length_ms = place.end_ms - place.start_ms
+    alone = ChunkResult(signal.chunk, signal.recording, "ok", (), "hawkears", extra={KEY: kept})
+    return [
+        attrs.evolve(found, start_ms=min(found.start_ms or 0, length_ms), end_ms=min(found.end_ms or 0, length_ms))
+        for _, found in finish([alone])
+    ]

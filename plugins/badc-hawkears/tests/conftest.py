@@ -1,8 +1,11 @@
 """The real HawkEars for the tests, where a machine has it.
 
-``BADC_TEST_HAWKEARS_PYTHON`` names the interpreter of an environment with HawkEars, badc-core and this plugin;
-``BADC_TEST_HAWKEARS_ROOT`` a data folder made by ``python -m badc_hawkears.testing.checkpoint ROOT --members
-bknet.1,bknet.1,bknet.1 --low-band 1``. Without them, the tests that need HawkEars are skipped.
+`make hawkears-env` makes an environment and a data folder with small models that detect, in ``.venv-hawkears``. Tests
+that need them are slow, whatever they say themselves, and are skipped where they are missing.
+
+``BADC_TEST_HAWKEARS_PYTHON`` and ``BADC_TEST_HAWKEARS_ROOT`` name another interpreter and another data folder, made by
+``python -m badc_hawkears.testing.checkpoint ROOT --members bknet.1,bknet.1,bknet.1 --low-band 1``; then these tests run
+always.
 """
 
 from __future__ import annotations
@@ -21,29 +24,43 @@ from badc_core.model import Device
 from badc_core.protocols import WorkerContext
 
 HERE = Path(__file__).parent
+MADE = HERE.parents[2] / ".venv-hawkears"
+PYTHON = "BADC_TEST_HAWKEARS_PYTHON"
 SETTINGS = {"all": {"models": None, "low_band": True}, "one": {"models": 1, "low_band": False}}
 """Options of the runner, by the name that its tests and what HawkEars says go by."""
 
 
-def _named(variable: str, what: str) -> Path:
-    value = os.environ.get(variable)
-    if not value:
-        pytest.skip(f"{variable} does not name {what}")
-    path = Path(value)
-    assert path.exists(), f"{variable} names {path}, which is not there"
-    return path
+@pytest.hookimpl(tryfirst=True)  # before they are chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the real HawkEars as slow."""
+    if PYTHON in os.environ:
+        return
+    for item in items:
+        if "hawkears_python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+def _named(variable: str, made: str) -> Path:
+    """Return what a variable names, else what `make hawkears-env` made."""
+    if value := os.environ.get(variable):
+        path = Path(value)
+        assert path.exists(), f"{variable} names {path}, which is not there"
+        return path
+    if not (MADE / ".ready").exists():
+        pytest.skip("needs the real HawkEars: make hawkears-env")
+    return MADE / made
 
 
 @pytest.fixture(scope="session")
 def hawkears_python() -> Path:
     """The interpreter of HawkEars' environment."""
-    return _named("BADC_TEST_HAWKEARS_PYTHON", "the interpreter of an environment with HawkEars")
+    return _named(PYTHON, "hawkears/env/bin/python")
 
 
 @pytest.fixture(scope="session")
 def hawkears_root() -> Path:
     """A data folder with checkpoints that detect."""
-    return _named("BADC_TEST_HAWKEARS_ROOT", "a data folder of HawkEars with fitted checkpoints")
+    return _named("BADC_TEST_HAWKEARS_ROOT", "fitted")
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +83,8 @@ class Spoken:
     Parameters
     ----------
     folder
-        ``NAME.wav`` are the recordings, ``NAME.SETTING.npz`` what it says: ``codes`` and ``frames``.
+        ``NAME.wav`` are the recordings, ``NAME.SETTING.npz`` what it says: ``codes`` and ``frames``; ``SETTING.json``
+        has the labels of all, by name.
     names
         Of the recordings.
     """

@@ -78,6 +78,8 @@ def error_of(call: Callable[[], object]) -> dict[str, object]:
         call()
     except RunnerError as error:
         return {"message": error.message, "hint": error.hint, "retry": error.retry}
+    except ValueError as error:
+        return {"message": str(error)}
     return {"message": "no error"}
 
 
@@ -98,20 +100,20 @@ def memory(ensemble: Ensemble) -> dict[str, object]:
     place = Place(("sound", len(sound)), 0, 60_000, 0, len(sound), (0, 240), (0, 240))
     plenty = Scorer(ensemble, 16).score(sound, place)
     (model, *_) = ensemble.main.models
-    predict = model.predict
+    forward = model.forward
 
     def with_room_for(windows: int) -> Callable[..., object]:
-        def small(specs: np.ndarray, device: str) -> object:
+        def small(specs: torch.Tensor) -> object:
             if len(specs) > windows:
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return predict(specs, device)
+            return forward(specs)
 
         return small
 
     little = Scorer(ensemble, 16)
-    with mock.patch.object(model, "predict", with_room_for(2)):
+    with mock.patch.object(model, "forward", with_room_for(2)):
         scores = little.score(sound, place)
-    with mock.patch.object(model, "predict", with_room_for(0)):
+    with mock.patch.object(model, "forward", with_room_for(0)):
         none = error_of(lambda: Scorer(ensemble, 16).score(sound, place))
     return {"batch": little.batch, "difference": float(np.abs(scores - plenty).max()), "none": none["message"]}
 

@@ -1,7 +1,7 @@
 """Make recordings, and write down what HawkEars' own loop says of them: run by HawkEars' interpreter.
 
 ``python vendor.py ROOT FOLDER SETTINGS`` uses HawkEars as its command does: it loads the file itself, goes over the
-whole recording, and applies the low band; only what names labels out of frames comes after that.
+whole recording, and applies the low band; then it makes labels of the frames.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"
 
@@ -47,8 +49,8 @@ def make(path: Path, rate: int, channels: int, seconds: float) -> None:
     soundfile.write(path, np.clip(sound, -1, 1), rate, subtype="PCM_16")
 
 
-def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray]:
-    """Return the classes' codes and what HawkEars says of each frame."""
+def configuration(root: Path, setting: dict) -> Any:
+    """Return HawkEars' configuration for a setting."""
     config = deepcopy(get_config(data_root=root))
     config.audio.choose_channel = False
     config.hawkears.low_band_classifier = setting["low_band"]
@@ -56,28 +58,52 @@ def frames(root: Path, path: Path, setting: dict) -> tuple[list[str], np.ndarray
         config.infer.max_models = setting["models"]
     if config.infer.max_models is None:
         config.infer.max_models = len([*Path(config.misc.ckpt_folder).glob("*.ckpt")])
+    config.infer.num_threads = 1
+    return config
+
+
+def frames(root: Path, folder: Path, names: list[str], setting: dict) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield for each recording the classes' codes and what HawkEars says of each frame."""
+    config = configuration(root, setting)
     analyzer = vendor.Analyzer(config)
     analyzer.occur_mgr = None
     predictor = vendor.Predictor(config.misc.ckpt_folder, cfg=config)
     heuristics = analyzer._load_heuristics_manager(predictor.audio)
-    found = predictor.get_overlapping_scores(str(path), STARTS[config.infer.max_models])
     codes = list(predictor.class_codes)
-    if found is None:
-        return codes, np.zeros((0, len(codes)), np.float32)
-    heuristics.handlers[0](str(path), found, 0)
-    return codes, found
+    for name in names:
+        path = str(folder / f"{name}.wav")
+        found = predictor.get_overlapping_scores(path, STARTS[config.infer.max_models])
+        if found is not None:
+            heuristics.handlers[0](path, found, 0)
+            predictor.audio.set_config(config, resample=False)  # which the low band changed
+        yield codes, np.zeros((0, len(codes)), np.float32) if found is None else found
+
+
+def labels(root: Path, folder: Path, setting: dict) -> dict[str, list]:
+    """Return the labels of all recordings, by name: label, start and end in s, score."""
+    paths = sorted(folder.glob("*.wav"))
+    analyzer = vendor.Analyzer(configuration(root, setting))
+    found = analyzer.run(
+        str(folder), str(folder), [], quiet=True, return_results=True, recording_paths_override=paths
+    ).detections
+    return {
+        path.stem: [
+            (one.species, one.start_time, one.end_time, one.score) for one in found if one.recording_path == path
+        ]
+        for path in paths
+    }
 
 
 def main(root: Path, folder: Path, settings: dict[str, dict]) -> None:
-    """Write recordings and frames into `folder`; print the recordings' names."""
+    """Write recordings, frames and labels into `folder`; print the recordings' names."""
     names = []
     for rate, channels, seconds in RECORDINGS:
-        name = f"r{rate}x{channels}_{seconds}".replace(".", "_")
-        make(folder / f"{name}.wav", rate, channels, seconds)
-        for setting, options in settings.items():
-            codes, found = frames(root, folder / f"{name}.wav", options)
+        names.append(f"r{rate}x{channels}_{seconds}".replace(".", "_"))
+        make(folder / f"{names[-1]}.wav", rate, channels, seconds)
+    for setting, options in settings.items():
+        for name, (codes, found) in zip(names, frames(root, folder, names, options), strict=True):
             np.savez(folder / f"{name}.{setting}.npz", codes=codes, frames=found)
-        names.append(name)
+        (folder / f"{setting}.json").write_text(json.dumps(labels(root, folder, options)))
     print("\n\0" + json.dumps(names))
 
 

@@ -25,6 +25,8 @@ _ids = itertools.count(1)
 _WAITING = ShardState("waiting")
 _DONE = ShardState("done")
 _CANCELLED = ShardState("cancelled")
+_CLOSING_S = 15.0
+"""How long workers whose work is done may take to close their runners."""
 
 
 class _Pool:
@@ -91,7 +93,11 @@ class _Pool:
 
     def states(self) -> dict[int, ShardState]:
         with self._lock:
-            return dict(self._states)
+            found = dict(self._states)
+        if all(state.state not in ("waiting", "running") for state in found.values()):
+            for thread in self._threads:  # the last thing they do is to end their runners' processes, and to report
+                thread.join(_CLOSING_S / len(self._threads))
+        return found
 
     def cancel(self) -> None:
         self._run.stop.set()

@@ -1,30 +1,54 @@
-"""Frame scores of a chunk: exactly those that HawkEars gives the same frames in the whole recording."""
+"""Frame scores of chunks: exactly those that HawkEars gives the same frames in the whole recording.
+
+Many chunks are computed together: their blocks are transformed together, and a network hears windows of several chunks
+in one batch. What it says of a window does not depend on the batch.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from badc_core.errors import RunnerError
-from badc_hawkears.engine.grid import FRAMES_PER_S, Member
+from attrs import frozen
+
+from badc_hawkears.engine.device import Processor
+from badc_hawkears.engine.grid import FRAMES_PER_S
 from badc_hawkears.engine.model import Ensemble, Networks
+from badc_hawkears.engine.networks import Listener
 from badc_hawkears.engine.place import Place
-from badc_hawkears.engine.spectra import Blocks, low_rate, prepare
+from badc_hawkears.engine.spectra import Blocks, low_rate
+from badc_hawkears.engine.windows import Hearing, Piece, Said
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]
-    Windows = dict[int, FloatArray]
 
-__all__ = ["Scorer"]
-
-_log = logging.getLogger(__name__)  # structlog is not in HawkEars' environment
+__all__ = ["Heard", "Scorer"]
 
 _REMEMBERED_PER_MEMBER = 4
 """Two windows of a member can touch the next chunk, too; a worker may have two recordings in hand."""
+
+
+@frozen(eq=False)
+class Heard:
+    """What was heard in a chunk.
+
+    Parameters
+    ----------
+    scores
+        Of the frames that the chunk touches, shape ``(frames, classes)``; ``None`` for a recording that is too short
+        for any window.
+    first_frames
+        Where the first member's windows begin; those whose first frame the chunk counts.
+    embeddings
+        A row for each of them, float16; ``None``: none were wanted, or there is no such window.
+    """
+
+    scores: FloatArray | None
+    first_frames: Sequence[int] = ()
+    embeddings: np.ndarray[Any, np.dtype[np.float16]] | None = None
 
 
 class Scorer:
@@ -35,165 +59,139 @@ class Scorer:
     ensemble
         The loaded models.
     batch
-        How many windows are computed at once, at most; halved where the device's memory is too small.
-
-    Notes
-    -----
-    The last windows of a chunk are remembered: the next chunk begins with them. That saves time and changes nothing.
+        How many windows are computed at once, at most; halved where the device's memory is too small. 0: what suits
+        the device.
+    embeddings
+        Whether the first network's embeddings are wanted.
     """
 
-    def __init__(self, ensemble: Ensemble, batch: int) -> None:
+    def __init__(self, ensemble: Ensemble, batch: int = 0, embeddings: bool = False) -> None:
+        self.processor = Processor(ensemble.main.device)
         self._ensemble = ensemble
-        self.batch = batch
-        self._remembered: OrderedDict[tuple[object, ...], FloatArray] = OrderedDict()
+        self._hearing = Hearing(
+            self.processor,
+            batch or self.processor.windows,
+            _REMEMBERED_PER_MEMBER * len(ensemble.main.models),
+            Listener(ensemble.main.models[0]) if embeddings else None,
+        )
+
+    @property
+    def batch(self) -> int:
+        """How many windows are computed at once."""
+        return self._hearing.batch
 
     def score(self, samples: FloatArray, place: Place) -> FloatArray | None:
-        """Return the scores of the frames that the chunk touches.
+        """Return the scores of the frames that one chunk touches; see :class:`Heard`."""
+        (heard,) = self.score_all([(samples, place)])
+        return heard.scores
+
+    def score_all(self, chunks: Sequence[tuple[FloatArray, Place]]) -> Iterator[Heard]:
+        """Score chunks, in order. While the caller is busy with some of them, a GPU computes the next.
 
         Parameters
         ----------
-        samples
-            The chunk with its context, at the main networks' rate.
-        place
-            Where it lies.
+        chunks
+            Samples with context, at the main networks' rate, and where they lie.
 
-        Returns
-        -------
-        numpy.ndarray or None
-            Shape ``(frames, classes)``; ``None`` for a recording that is too short for any window.
+        Raises
+        ------
+        RunnerError
+            The device's memory does not hold a single window.
         """
-        main = self._ensemble.main
-        blocks = Blocks(main.audio, main.grid, samples, place.first_sample, place.total_samples)
-        whole = self._has_its_context(place)
-        maps = []
-        for number, (model, member) in enumerate(zip(main.models, main.members, strict=True)):
-            starts = main.grid.windows(member, *place.touched, place.total_samples)
-            if starts is None:
-                continue
-            key = (place.key, number) if whole else None
-            heard = self._heard(main, [model], starts, blocks, place.total_samples, key)
-            maps.append(_averaged(heard, place.touched, len(self._ensemble.species)))
-        if not maps:
-            return None
-        import numpy as np
+        waiting: Callable[[], list[Heard]] | None = None
+        for first in range(0, len(chunks), self.processor.chunks):
+            begun = self._begin(chunks[first : first + self.processor.chunks])
+            if waiting is not None:
+                yield from waiting()
+            waiting = begun
+        if waiting is not None:
+            yield from waiting()
 
-        scores: FloatArray = np.mean(maps, axis=0)
-        if self._ensemble.low is not None:
-            self._lift(scores, self._ensemble.low, samples, place)
-        return scores
+    def forget(self) -> None:
+        """Forget the windows that are remembered for the next chunk."""
+        self._hearing.forget()
 
-    def _has_its_context(self, place: Place) -> bool:
-        """Whether nothing before the chunk was silence put in for samples that could not be read."""
-        asked = place.start_ms - self._ensemble.halo_ms
-        return place.first_sample <= max(0, asked + 1) * self._ensemble.main.grid.sample_rate_hz // 1000
+    def _begin(self, chunks: Sequence[tuple[FloatArray, Place]]) -> Callable[[], list[Heard]]:
+        """Have the device compute chunks together; the function returned waits for what it says."""
+        import torch
 
-    def _heard(
-        self,
-        networks: Networks,
-        models: Sequence[Any],
-        starts: Sequence[int],
-        blocks: Blocks,
-        total: int | None,
-        key: tuple[object, ...] | None,
-    ) -> Windows:
-        """Return the frames of windows, by start, shape ``(classes, frames)`` each; the mean of `models`."""
-        heard: Windows = {}
-        if key is not None:
-            known = {start: self._remembered.get((*key, start)) for start in starts}
-            heard = {start: frames for start, frames in known.items() if frames is not None}
-        todo = [start for start in starts if start not in heard]
-        at = 0
-        while at < len(todo):
-            some = todo[at : at + self.batch]
-            spans = [networks.grid.span(start, total) for start in some]
-            specs = prepare([blocks.window(span) for span in spans if span is not None], networks.audio, networks.power)
-            frames = self._frames(networks, models, specs)
-            if frames is None:  # the batch was too large, and is smaller now
-                continue
-            heard.update(zip(some, frames, strict=True))
-            at += len(some)
-        if key is not None:
-            self._remember(key, {start: heard[start] for start in starts[-2:]})
-        return heard
+        main, low = self._ensemble.main, self._ensemble.low
+        places = [place for _, place in chunks]
+        with torch.inference_mode():
+            arrays = self.processor.upload([samples for samples, _ in chunks])
+            pieces = [self._piece(samples, place) for samples, place in zip(arrays, places, strict=True)]
+            said = self._hearing.hear(main, pieces)
+            if low is not None:
+                self._lift(said, low, pieces, places)
+            firsts = [_counted(one, place) for one, place in zip(said, places, strict=True)]
+            rows = [
+                torch.stack([one.embeddings[first] for first in some]) if some else None
+                for one, some in zip(said, firsts, strict=True)
+            ]
+            scores = self._downloaded([one.scores for one in said])
+            vectors = self._downloaded(rows)
+        return lambda: [Heard(*one) for one in zip(scores(), firsts, vectors(), strict=True)]
 
-    def _frames(self, networks: Networks, models: Sequence[Any], specs: FloatArray) -> FloatArray | None:
-        """Return scores of shape ``(n, classes, frames)``, or ``None`` when memory ran out and `batch` was halved."""
-        import numpy as np
+    def _piece(self, samples: torch.Tensor, place: Place) -> Piece:
+        blocks = Blocks(self._ensemble.main.grid, samples, place.first_sample, place.total_samples)
+        # Silence may have been put in for samples before the chunk that could not be read: nothing others may have.
+        asked_ms = place.start_ms - self._ensemble.halo_ms
+        whole = place.first_sample <= max(0, asked_ms + 1) * self._ensemble.main.grid.sample_rate_hz // 1000
+        return Piece(samples, blocks, place.touched, place.key if whole else None)
 
-        try:
-            answers = [_frame_scores(model, specs, networks) for model in models]
-        except (RuntimeError, MemoryError) as error:
-            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            if len(specs) == 1:
-                raise RunnerError("The device's memory does not hold a single window of HawkEars.") from error
-            self.batch = max(1, len(specs) // 2)
-            _log.warning("out of memory: %d windows at once from now on", self.batch)
-            _free(networks.device)
-            return None
-        return answers[0] if len(answers) == 1 else np.mean(answers, axis=0)
-
-    def _remember(self, key: tuple[object, ...], windows: Windows) -> None:
-        for start, frames in windows.items():
-            self._remembered[(*key, start)] = frames
-            self._remembered.move_to_end((*key, start))
-        while len(self._remembered) > _REMEMBERED_PER_MEMBER * len(self._ensemble.main.models):
-            self._remembered.popitem(last=False)
-
-    def _lift(self, scores: FloatArray, low: Networks, samples: FloatArray, place: Place) -> None:
+    def _lift(self, said: Sequence[Said], low: Networks, pieces: Sequence[Piece], places: Sequence[Place]) -> None:
         """Raise the scores of the grouse to what the low band heard, where that is more."""
-        import numpy as np
+        import torch
 
-        main, grid = self._ensemble.main.grid, low.grid
-        total = place.total_samples
+        there = [number for number, one in enumerate(said) if one.scores is not None]
+        lower = self._hearing.hear(low, [self._low_piece(low, pieces[number], places[number]) for number in there])
+        for number, lifted in zip(there, lower, strict=True):
+            scores = said[number].scores
+            if scores is None or lifted.scores is None:
+                continue
+            for source, target in self._ensemble.low_pairs:
+                column = scores[: len(lifted.scores), target]
+                torch.maximum(column, lifted.scores[:, source], out=column)
+
+    def _low_piece(self, low: Networks, piece: Piece, place: Place) -> Piece:
+        main, grid, total = self._ensemble.main.grid, low.grid, place.total_samples
         low_total = None if total is None else -(-total * grid.sample_rate_hz // main.sample_rate_hz)
         first, stop = place.touched
         if low_total is not None:
             stop = min(stop, grid.frames(low_total))
-        starts = grid.windows(Member(0, False), first, stop, low_total)
-        if not starts or stop <= first:
-            return
         block = grid.windows_per_block * grid.window
         begin, end = (
             frame * main.sample_rate_hz // FRAMES_PER_S for frame in (first // block * block, -(-stop // block) * block)
         )
-        resampled, first_sample = low_rate(
-            samples, place.first_sample, main.sample_rate_hz, grid.sample_rate_hz, begin, end
+        samples, first_sample = low_rate(
+            piece.samples, place.first_sample, main.sample_rate_hz, grid.sample_rate_hz, begin, end
         )
-        blocks = Blocks(low.audio, grid, resampled, first_sample, low_total)
-        heard = self._heard(low, low.models, starts, blocks, low_total, None)
-        lifted = _averaged(heard, (first, stop), len(low.models[0].train_class_names))
-        for source, target in self._ensemble.low_pairs:
-            column = scores[: len(lifted), target]
-            np.maximum(column, lifted[:, source], out=column)
+        return Piece(samples, Blocks(grid, samples, first_sample, low_total), (first, max(first, stop)))
 
-
-def _frame_scores(model: Any, specs: FloatArray, networks: Networks) -> FloatArray:
-    import numpy as np
-
-    segment, frames = model.predict(specs, networks.device)
-    if frames is None:  # a network without frames: one score for the whole window
-        return np.repeat(segment[:, :, None], networks.grid.window, axis=2)
-    scores: FloatArray = frames
-    return scores
-
-
-def _averaged(heard: Windows, touched: tuple[int, int], classes: int) -> FloatArray:
-    """Lay windows on the frames of a chunk; frames that no window covers are 0."""
-    import numpy as np
-
-    first, stop = touched
-    total = np.zeros((stop - first, classes), np.float64)
-    count = np.zeros((stop - first, 1), np.float64)
-    for start, frames in heard.items():
-        begin, end = max(start, first), min(start + frames.shape[1], stop)
-        total[begin - first : end - first] += frames[:, begin - start : end - start].T
-        count[begin - first : end - first] += 1
-    return (total / np.maximum(count, 1.0)).astype(np.float32)
-
-
-def _free(device: str) -> None:
-    if device.startswith("cuda"):
+    def _downloaded(self, tensors: Sequence[torch.Tensor | None]) -> Callable[[], list[Any]]:
+        """Copy tensors of equal width to the host in one go; ``None`` remains what it is."""
         import torch
 
-        torch.cuda.empty_cache()
+        there = [one for one in tensors if one is not None]
+        if not there:
+            return lambda: [None] * len(tensors)
+        arriving = self.processor.download(torch.cat(there))
+
+        def apart() -> list[Any]:
+            rows = iter(_cut(arriving(), [len(one) for one in there]))
+            return [None if one is None else next(rows) for one in tensors]
+
+        return apart
+
+
+def _counted(said: Said, place: Place) -> list[int]:
+    """Return where the windows with embeddings begin that belong to a chunk, and to none of its neighbours."""
+    return [first for first in sorted(said.embeddings) if place.counted[0] <= first < place.counted[1]]
+
+
+def _cut(rows: Any, lengths: Sequence[int]) -> Iterator[Any]:
+    """Yield so many rows, then so many, …"""
+    at = 0
+    for length in lengths:
+        yield rows[at : at + length]
+        at += length

@@ -16,36 +16,18 @@ from attrs import frozen
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.engine.checkpoints import Checkpoints, known_classes
+from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
-from badc_hawkears.identity import data_root, identity_of, installed_versions
+from badc_hawkears.engine.occurrence import Occurrence
+from badc_hawkears.engine.tables import Tables, read_tables
+from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.options import HawkEarsOptions
 
-__all__ = ["Ensemble", "Networks", "Species", "load"]
-
-_KNOWN = ("2.3.0", "1.8.4")
+__all__ = ["Ensemble", "Networks", "choose_device", "load"]
 
 
-@frozen
-class Species:
-    """One class that HawkEars can name.
-
-    Parameters
-    ----------
-    trained_code
-        The code its models were trained with: the key in what is kept.
-    label
-        What HawkEars calls it in its output.
-    code, name
-        Its code and readable name in the taxonomy of today.
-    included
-        Whether HawkEars reports it.
-    """
-
-    trained_code: str
-    label: str
-    code: str
-    name: str
-    included: bool
+_FLOOR = 0.1
+"""With ``keep=scores``."""
 
 
 @frozen(eq=False)
@@ -75,6 +57,11 @@ class Networks:
     power: float
     device: str
 
+    @property
+    def classes(self) -> int:
+        """How many classes they know."""
+        return len(self.models[0].train_class_names)
+
 
 @frozen(eq=False)
 class Ensemble:
@@ -88,12 +75,10 @@ class Ensemble:
         Those for drumming grouse, at a low rate; ``None``: not used.
     low_pairs
         Class of the low band and class of the main band that it may lift.
-    species
-        The classes of the main networks, in the order of their outputs.
-    min_score
-        Frames below it are no detection.
-    floor
-        Frames below it can change no detection.
+    tables
+        What is done with their scores; the classes in the order of the networks' outputs.
+    occurrence
+        Knows what else is done, by place and date, and what to keep for it.
     identity
         Which model it is.
     handlers
@@ -107,13 +92,17 @@ class Ensemble:
     main: Networks
     low: Networks | None
     low_pairs: Sequence[tuple[int, int]]
-    species: Sequence[Species]
-    min_score: float
-    floor: float
+    tables: Tables
+    occurrence: Occurrence
     identity: RunnerIdentity
     handlers: dict[str, Any]
     predictor: Any
     offsets_s: Sequence[float]
+
+    @property
+    def networks(self) -> list[Any]:
+        """All networks."""
+        return [*self.main.models, *(self.low.models if self.low else ())]
 
     @property
     def halo_ms(self) -> int:
@@ -137,19 +126,15 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     RunnerError
         A part is missing, damaged, of another version, or set up in a way that this mode does not know.
     """
-    versions = installed_versions()
-    if versions != _KNOWN:
-        raise RunnerError(
-            f"This is HawkEars {versions[0]} with BriteKit {versions[1]}; the mode warm knows {' with '.join(_KNOWN)}.",
-            hint=f"Install them: pip install hawkears=={_KNOWN[0]} britekit=={_KNOWN[1]}",
-            retry=False,
-        )
     os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
-    identity = identity_of(root, versions)
+    config = effective_config(options, root)
+    config.infer.num_threads = 1
+    facts = told(config)
+    identity = identity_of(options, facts)
     checkpoints = Checkpoints(options.trust)
-    config = _configuration(root, options)
-    _check_device(device_kind)
+    choose_device(device_kind, options.mps)
+    _refuse_openvino()
     paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
     ours = paths[: config.infer.max_models]
     checkpoints.check_classes(paths, known_classes(root))
@@ -157,39 +142,15 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
         analyzer, predictor, handlers = _load_parts(config)
     for path, model in zip(ours, predictor.models, strict=True):
         checkpoints.check_tensors(path, model)
+    if identity_of(options, facts) != identity:
+        raise RunnerError(f"HawkEars' weights or tables in {root} changed while they were loaded.")
     places = _members(config.infer.max_models, len(predictor.models))
     main = _networks(predictor, predictor.audio, places)
     low, pairs = _low_band(handlers, checkpoints)
-    species = _species(analyzer.class_mgr, predictor)
-    min_score = float(config.infer.min_score)
-    floor = _floor(min_score, handlers) if options.floor is None else min(options.floor, _floor(min_score, handlers))
+    tables = read_tables(config, analyzer.class_mgr, predictor._get_names(), handlers)
+    occurrence = Occurrence(config, analyzer.class_mgr, tables, _floor(options))
     offsets = [member.offset / FRAMES_PER_S for member in places]
-    return Ensemble(main, low, pairs, species, min_score, floor, identity, handlers, predictor, offsets)
-
-
-def _configuration(root: Path, options: HawkEarsOptions) -> Any:
-    """Return HawkEars' configuration as its own command would make it, with the options on top."""
-    from copy import deepcopy
-
-    from hawkears.core.config_loader import get_config
-
-    config = deepcopy(get_config(data_root=root))
-    config.infer.num_threads = 1
-    if options.models is not None:
-        config.infer.max_models = options.models
-    if options.low_band is not None:
-        config.hawkears.low_band_classifier = options.low_band
-    if options.min_score is not None:
-        config.infer.min_score = options.min_score
-    if config.infer.max_models is None:
-        config.infer.max_models = len(_checkpoint_paths(Path(config.misc.ckpt_folder)))
-    if not config.audio.use_spec_cache:
-        raise RunnerError(
-            "HawkEars' configuration switches audio.use_spec_cache off, which the mode warm does not know.",
-            hint="Set it to true in the data folder's yaml, as HawkEars comes.",
-            retry=False,
-        )
-    return config
+    return Ensemble(main, low, pairs, tables, occurrence, identity, handlers, predictor, offsets)
 
 
 def _checkpoint_paths(folder: Path) -> list[Path]:
@@ -204,19 +165,32 @@ def _checkpoint_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _check_device(kind: str) -> None:
+def choose_device(kind: str, mps: bool) -> None:
+    """Have BriteKit choose the device that the worker was given. On a Mac it would take the GPU, asked or not.
+
+    Raises
+    ------
+    RunnerError
+        The worker was given a GPU, and torch sees none.
+    """
+    from britekit.core.config_loader import get_config
+    from britekit.core.util import get_device
+
+    get_config().misc.force_cpu = kind == "cpu" and not mps
+    if kind == "gpu" and get_device() == "cpu":
+        raise RunnerError(
+            "The worker was given a GPU, but torch in HawkEars' environment sees none.",
+            hint="Install a torch that is made for this GPU's driver, or run on the CPU: --max-gpus 0",
+            retry=False,
+        )
+
+
+def _refuse_openvino() -> None:
     import importlib.util
 
     from britekit.core.util import get_device
 
-    device = get_device()
-    if kind == "gpu" and device == "cpu":
-        raise RunnerError(
-            "The worker was given a GPU, but torch in HawkEars' environment sees none.",
-            hint="Install a torch that is made for this GPU's driver, or run on the CPU: --cpu",
-            retry=False,
-        )
-    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+    if get_device() == "cpu" and importlib.util.find_spec("openvino") is not None:
         raise RunnerError(
             "OpenVINO is installed beside HawkEars, which then takes other networks than its checkpoints.",
             hint="The mode warm needs an environment without openvino.",
@@ -252,14 +226,16 @@ def _members(wanted: int, loaded: int) -> list[Member]:
 
 def _networks(predictor: Any, audio: Any, places: Sequence[Member]) -> Networks:
     config = predictor.cfg
-    if config.audio.decibels or config.train.sed_fps != FRAMES_PER_S:
+    other = config.audio.decibels or config.audio.freq_scale not in ("mel", "log")
+    if other or config.train.sed_fps != FRAMES_PER_S:
         raise RunnerError(
-            "HawkEars' networks want spectrograms in decibels, or do not answer four times a second.",
+            "HawkEars' networks want other spectrograms than mel or log, or do not answer four times a second.",
             hint="The mode warm does not know such networks.",
             retry=False,
         )
     for model in predictor.models:
         model.cfg.infer.block_size = 0  # batches are ours
+        model.cfg.infer.autocast = False  # so is half precision, see badc_hawkears.engine.device
     return Networks(
         predictor.models, places, _grid(config.audio, audio), audio, config.infer.audio_power, predictor.device
     )
@@ -306,21 +282,8 @@ def _low_band(handlers: dict[str, Any], checkpoints: Checkpoints) -> tuple[Netwo
     return _networks(predictor, audio, places), tuple(handler.class_indexes)
 
 
-def _species(table: Any, predictor: Any) -> list[Species]:
-    names = predictor._get_names()
-    found = []
-    for index in range(len(predictor.class_names)):
-        info = table.class_info_by_index(index)
-        label = table.effective_label(names[index])
-        found.append(Species(info.model_code, label, info.code, info.name, bool(info.include)))
-    return found
-
-
-def _floor(min_score: float, handlers: dict[str, Any]) -> float:
-    """Return the score below which no frame can become, lift or silence a detection."""
-    floor = min_score
-    if (alike := handlers.get("SoundAlikeHeuristics")) is not None:
-        floor = min(floor, alike.min_score)
-    if (boost := handlers.get("BoostScoreHeuristics")) is not None:
-        floor = min(floor, max(boost.boost_above, min_score ** (1 / boost.exponent)))
-    return round(float(floor), 5)
+def _floor(options: HawkEarsOptions) -> float | None:
+    """Return the score from which on all is kept."""
+    if options.floor is None and "scores" in options.keep:
+        return _FLOOR
+    return options.floor
