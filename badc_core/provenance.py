@@ -66,15 +66,17 @@ def datalad_run_argv(
     else:
         log = _inside(request.telemetry_log, dataset)
     command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
-    command += ["--telemetry-log", log]
+    command = [datalad.doubled(part) for part in [*command, "--telemetry-log", log]]
     if changed:
-        command += ["--output-dir", output]
+        # As it stands, the default would mean the dataset of each chunk's source, which may be another.
+        here = "{dspath}/" if Path(output) == layout.DEFAULT_OUTPUT else ""
+        command += ["--output-dir", here + datalad.doubled(output)]
     outputs = [output, *(log + ending for ending in ("", ".summary.json", ".summary.json.workers.csv"))]
     return dataset, datalad.run_argv(
         f"badc infer {request.manifest.stem}",
         [relative],
         [path for path in outputs if not path.startswith("../")],  # only what lies in the dataset can be saved there
-        map(datalad.doubled, command),
+        command,
     )
 
 

@@ -104,7 +104,8 @@ def orchestrate(
         on_problem=complaints.lose,
     )
     if not jobs:
-        click.echo(f"Nothing to cut in {dataset / 'audio'}: no recording fits {pattern!r} that is not done.")
+        nothing = f"Nothing to cut in {dataset / 'audio'}: no recording fits {pattern!r} that is not done."
+        click.echo(nothing, err=print_datalad_run)
         return finish(complaints)
     _show(jobs, dataset, to_stderr=print_datalad_run)
     for path, write in ((plan_csv, write_plan_csv), (plan_json, write_plan_json)):

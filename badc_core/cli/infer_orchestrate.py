@@ -141,7 +141,8 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     work = work_of(ctx, dataset, given, default="hawkears")
     jobs = _plan(work, given, complaints)
     if not jobs:
-        click.echo(f"Nothing to analyse in {work.places.dataset}: no manifest that is not done.")
+        nothing = f"Nothing to analyse in {work.places.dataset}: no manifest that is not done."
+        click.echo(nothing, err=given["print_datalad_run"])
         return finish(complaints)
     _show(jobs, work.places.dataset, to_stderr=given["print_datalad_run"])
     if not chunks_may_be_used(jobs, complaints, required=given["require_complete_chunks"]):
@@ -412,9 +413,13 @@ def _direct(job: InferJob, work: Work, complaints: Complaints) -> str:
 
 def _recorded(job: InferJob, work: Work, complaints: Complaints) -> str:
     from badc_core.datalad import call
+    from badc_core.engine import preview
     from badc_core.provenance import datalad_run_argv
 
-    dataset, argv = datalad_run_argv(work.request(job), work.hawkears_args, work.places.dataset)
+    request = work.request(job)
+    if not preview(request).plan.chunks:
+        return "all was done before"  # `datalad run` would take seconds to find that out
+    dataset, argv = datalad_run_argv(request, work.hawkears_args, work.places.dataset)
     status, said = call(argv, dataset)
     if status == ExitCode.SOME_FAILED:
         complaints.lose(f"{job.recording_id}: some chunks failed; the results say why.")
