@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from badc_core.cli.sparkline import ASCII, BLOCKS
 
@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "number", "printable", "spark_letters", "table"]
+__all__ = ["Kind", "console", "number", "printable", "spark_letters", "table"]
+
+Kind = Literal["text", "word", "number"]
+
+_NARROWEST = 8
+"""Letters of a text that is broken."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -39,7 +44,7 @@ def spark_letters(screen: Console) -> str:
     return ASCII if screen.options.ascii_only else BLOCKS
 
 
-def table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[object]]) -> Table:
+def table(title: str, columns: Sequence[tuple[str, Kind]], rows: Iterable[Sequence[object]]) -> Table:
     """Return a table; whatever its cells hold is shown as it is.
 
     Parameters
@@ -47,16 +52,23 @@ def table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[Sequen
     title
         Above it; may be empty.
     columns
-        Name, and whether it holds numbers, which stand on the right.
+        Name, and what it holds: ``text``, which is broken where there is no room; ``word``, which is not; ``number``,
+        which stands on the right.
     rows
         Cells; ``None`` is an empty one.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    made: Any = Table(title=Text(printable(title)) if title else None, title_justify="left")
-    for name, numeric in columns:
-        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    heading = Text(printable(title)) if title else None
+    made = Table(title=heading, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    made.pad_edge, made.collapse_padding = False, True
+    for name, kind in columns:
+        if kind == "text":
+            made.add_column(name, overflow="fold", min_width=_NARROWEST)
+        else:
+            made.add_column(name, justify="right" if kind == "number" else "left", no_wrap=True)
     for row in rows:
         made.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
-    return made  # type: ignore[no-any-return]
+    return made

@@ -208,6 +208,6 @@ def _tell(report: Report, *, as_json: bool) -> None:
     for part in shown(report, spark_letters(screen)):
         screen.print(part)
     if report.files:
-        click.echo(f"{counted(len(report.files), 'file')} written:")
+        click.echo(f"\n{counted(len(report.files), 'file')} written:")
     for path in report.files:
         click.echo(f"  {printable(path)}")

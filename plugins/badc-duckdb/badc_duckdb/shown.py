@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from badc_core.cli.screen import number, table
+from badc_core.cli.screen import Kind, number, table
 from badc_core.cli.sparkline import sparkline, squeezed
 from badc_core.cli.wording import counted
 from badc_duckdb.reports import Report
 
 __all__ = ["headline", "hours", "shown"]
 
-_COUNTS = [("detections", True), ("avg confidence", True)]
+_COUNTS: list[tuple[str, Kind]] = [("detections", "number"), ("avg confidence", "number")]
 _TIMELINE_ROWS = 24
 
 
@@ -52,9 +52,11 @@ def shown(report: Report, letters: str) -> Iterator[Any]:
     yield headline(report)
     if not report.totals["detections"]:
         return
+    yield ""
     yield _labels(report, letters)
     rows = [(row["recording_id"], *_counts(row)) for row in report.recordings.to_pylist()]
-    yield table("Recordings", [("recording", False), *_COUNTS], rows)
+    yield ""
+    yield table("Recordings", [("recording", "text"), *_COUNTS], rows)
     if report.timeline is not None:
         yield from _timeline(report.timeline.to_pylist(), letters)
 
@@ -64,7 +66,7 @@ def _counts(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _labels(report: Report, letters: str) -> Any:
-    columns = [("label", False), ("name", False), *_COUNTS]
+    columns: list[tuple[str, Kind]] = [("label", "text"), ("name", "text"), *_COUNTS]
     rows: list[tuple[object, ...]] = []
     for row in report.labels.to_pylist():
         cells = (row["label"], row["label_name"], *_counts(row))
@@ -73,7 +75,7 @@ def _labels(report: Report, letters: str) -> Any:
             cells = (*cells, sparkline(heard, letters=letters))
         rows.append(cells)
     if report.activity:
-        columns.append(("over the recording", False))
+        columns.append(("over the recording", "word"))
     return table("Labels", columns, rows)
 
 
@@ -81,11 +83,13 @@ def _timeline(buckets: list[dict[str, Any]], letters: str) -> Iterator[Any]:
     """Yield the timeline as a line, and as a table where that is short."""
     counts = _filled(buckets)
     begin, end = hours(buckets[0]["bucket_start_ms"]), hours(buckets[-1]["bucket_start_ms"])
+    yield ""
     yield f"Over the recordings, {begin} to {end}:"
     yield sparkline(counts, letters=letters)
     if len(buckets) <= _TIMELINE_ROWS:
         rows = [(hours(row["bucket_start_ms"]), *_counts(row)) for row in buckets]
-        yield table("Timeline", [("from", False), *_COUNTS], rows)
+        yield ""
+        yield table("Timeline", [("from", "number"), *_COUNTS], rows)
 
 
 def _filled(buckets: list[dict[str, Any]]) -> list[float | None]:

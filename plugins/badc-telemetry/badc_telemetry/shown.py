@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from badc_core.cli.screen import number, table
+from badc_core.cli.screen import Kind, number, table
 from badc_core.cli.sparkline import sparkline
 from badc_core.cli.wording import counted
 from badc_telemetry.figures import SAMPLES, DeviceFigures, Figures, device_name
 
 __all__ = ["device_row", "event_row", "samples_row", "shown"]
 
-_DEVICE = [("device", False), ("jobs", True), ("failures", True), ("retries", True), ("failed attempts", True)]
-_DEVICE += [("s/job", True), ("load %", True), ("peak MiB", True)]
-_SAMPLES = [("device", False), ("s/job", False), ("load %", False), ("memory", False), ("last event", False)]
-_WIDE = 110
-_EVENT = [("time", False), ("device", False), ("event", False), ("chunk", False), ("attempt", True), ("s", True)]
-_EVENT += [("load %", True), ("MiB", True), ("error", False)]
+_DEVICE: list[tuple[str, Kind]] = [("device", "text"), ("jobs", "number"), ("failures", "number")]
+_DEVICE += [("retries", "number"), ("failed\nattempts", "number"), ("s/job", "number"), ("load %", "number")]
+_DEVICE += [("peak MiB", "number")]
+_SAMPLES: list[tuple[str, Kind]] = [("device", "text"), ("s/job", "word"), ("load %", "word"), ("memory", "word")]
+_SAMPLES += [("last event", "text")]
+_EVENT: list[tuple[str, Kind]] = [("time", "word"), ("device", "word"), ("event", "word"), ("chunk", "text")]
+_EVENT += [("attempt", "number"), ("s", "number"), ("load %", "number"), ("MiB", "number"), ("error", "text")]
+_WIDE = 100
 
 
 def shown(figures: Figures, logs: int, letters: str, width: int, replaced: int = 0) -> Any:
@@ -42,27 +44,25 @@ def shown(figures: Figures, logs: int, letters: str, width: int, replaced: int =
     if replaced:
         title += f"; a log was cut off or exchanged {counted(replaced, 'time')}, and read from its beginning"
     samples = SAMPLES if width >= _WIDE else SAMPLES // 2
-    parts = [
+    parts: list[Any] = [
         table(title, _DEVICE, map(device_row, figures.devices)),
+        "",
         table("Last samples", _SAMPLES, (samples_row(device, letters, samples) for device in figures.devices)),
     ]
     if figures.latest:
-        parts.append(table("Latest events", _EVENT, map(event_row, figures.latest)))
+        parts += ["", table("Latest events", _EVENT, map(event_row, figures.latest))]
     return Group(*parts)
 
 
 def device_row(device: DeviceFigures) -> tuple[str, ...]:
     """Return the figures of one device."""
     load, peak = device.utilization_percent, device.memory_mib.greatest
-    memory = "" if peak is None else f"{peak:,.0f}"
-    if memory and device.memory_total_mib:
-        memory += f" of {device.memory_total_mib:,}"
     return (
         device.name,
         *(f"{count:,}" for count in (device.jobs, device.failures, device.retries, device.failed_attempts)),
         number(device.runtime_s.mean, 2),
-        "" if load.mean is None else f"{load.least:.0f} / {load.mean:.0f} / {load.greatest:.0f}",
-        memory,
+        "" if load.mean is None else f"{load.least:.0f}/{load.mean:.0f}/{load.greatest:.0f}",
+        "" if peak is None else f"{peak:,.0f}",
     )
 
 

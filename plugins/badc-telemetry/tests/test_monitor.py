@@ -175,7 +175,7 @@ def test_for_people(cli: Any, isolated: Path):
     write(isolated / "l.jsonl", *records, record(4, "failure", 2, chunk="[b]x[/b]\x1b[2J"))
     shown = cli("infer", "monitor", "--log", "l.jsonl").ok().stdout
     assert "5 events in 1 log" in shown
-    for word in ("gpu-0", "0 / 45 / 90", "3,000 of", "[b]x[/b]?[2J", "CUDA out of memory", "▁▃▅▇"):
+    for word in ("gpu-0", "0/45/90", "3,000", "[b]x[/b]?[2J", "CUDA out of memory", "▁▃▅▇"):
         assert word in shown, word
     assert "\x1b" not in shown
 
@@ -309,9 +309,9 @@ def test_following_a_process_that_writes(isolated: Path):
     monitor.send_signal(signal.SIGINT)
     assert monitor.wait(30) == 0
     reader.join(10)
-    told = [line.split()[3] for line in lines if " success " in line and not line.startswith(("│", "┃"))]
+    table = next(number for number, line in enumerate(lines) if line.startswith("200 events in 1 log"))
+    told = [line.split()[3 if " success " in line else 0] for line in lines[:table]]
     assert told == [f"R_{number}" for number in range(200)]
-    assert any("200 events in 1 log" in line for line in lines)
 
 
 def test_following_as_json(isolated: Path):
