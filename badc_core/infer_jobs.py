@@ -132,6 +132,28 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
 # -------------------------------------------------------------------------------------------------- jobs
 
 
+def is_done(path: Path, results: Path) -> bool:
+    """Whether every chunk of a manifest has a result that did not fail.
+
+    Which model it is of is not asked: that is what a run does.
+    """
+    names: dict[str, set[str]] = {}
+    some = False
+    for chunk in manifest.read(path):
+        folder = results / chunk.recording_id
+        if chunk.recording_id not in names:
+            names[chunk.recording_id] = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+        if f"{chunk.chunk_id}.json" not in names[chunk.recording_id]:
+            return False
+        result = folder / f"{chunk.chunk_id}.json"
+        if not annex.content_missing(result):
+            stored = read_result(result, ignore)
+            if stored is None or stored.document.get("status") == "failed":
+                return False
+        some = True
+    return some
+
+
 def plan_jobs(
     manifests: Iterable[Path],
     places: Places,
@@ -141,6 +163,7 @@ def plan_jobs(
     max_gpus: int | None = None,
     cpu_workers: int = 0,
     include_existing: bool = False,
+    is_finished: Callable[[Path, Path], bool] = is_done,
     limit: int = 0,
     on_problem: Tell = lambda text: None,
 ) -> list[InferJob]:
@@ -155,7 +178,9 @@ def plan_jobs(
     use_hawkears, hawkears_args, max_gpus, cpu_workers
         For the plan.
     include_existing
-        Take manifests of which every chunk has a result, too.
+        Take manifests that are finished, too.
+    is_finished
+        Whether a manifest is, given the folder of results.
     limit
         At most so many; 0: all.
     on_problem
@@ -174,7 +199,7 @@ def plan_jobs(
             both = f"{jobs[recording_id].manifest_path} and {path}"
             raise ManifestError(f"{both} have one name, and so would their results.", hint="Rename one of them.")
         try:
-            if not include_existing and is_done(path, results):
+            if not include_existing and is_finished(path, results):
                 continue
             sliced = _is_sliced(path)
         except ManifestError as error:
@@ -198,28 +223,6 @@ def plan_jobs(
         if limit and len(jobs) >= limit:
             break
     return list(jobs.values())
-
-
-def is_done(path: Path, results: Path) -> bool:
-    """Whether every chunk of a manifest has a result that did not fail.
-
-    Which model it is of is not asked: that is what a run does.
-    """
-    names: dict[str, set[str]] = {}
-    some = False
-    for chunk in manifest.read(path):
-        folder = results / chunk.recording_id
-        if chunk.recording_id not in names:
-            names[chunk.recording_id] = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
-        if f"{chunk.chunk_id}.json" not in names[chunk.recording_id]:
-            return False
-        result = folder / f"{chunk.chunk_id}.json"
-        if not annex.content_missing(result):
-            stored = read_result(result, ignore)
-            if stored is None or stored.document.get("status") == "failed":
-                return False
-        some = True
-    return some
 
 
 def _is_sliced(path: Path) -> bool:

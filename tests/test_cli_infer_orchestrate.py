@@ -336,6 +336,18 @@ def test_bundles(orchestrate: Callable[..., Any], dataset: Path):
     assert "of 3 tables." in done.stdout
 
 
+def test_reports_that_are_missing_are_made(orchestrate: Callable[..., Any], dataset: Path):
+    """Of results that were there without them, and of a run that was killed before the last file was written."""
+    orchestrate("--stub-runner", "--apply").ok()
+    bundle = ("--stub-runner", "--apply", "--bundle")
+    assert "[3/3]" in orchestrate(*bundle).ok().stdout
+    assert "Nothing to analyse" in orchestrate(*bundle).ok().stdout
+    last = dataset / "artifacts/aggregate/b c_duckdb_exports/timeline.csv"
+    last.unlink()
+    assert "[1/1] b c: 0 chunks in" in orchestrate(*bundle).ok().stdout
+    assert last.exists()
+
+
 def test_bundles_where_the_user_says(orchestrate: Callable[..., Any], dataset: Path):
     options = ("--runner", "lab", "--apply", "--limit", 1, "--bundle", "--bundle-aggregate-dir", "tab les")
     orchestrate(*options, "--bundle-no-rollup").ok()

@@ -103,6 +103,12 @@ class Bundling:
         find(self.ctx, "report", "bundle")
         find(self.ctx, "report", "aggregate-dir")
 
+    def is_made(self, name: str, results: Path) -> bool:
+        """Whether the reports of a recording are there, or cannot be made, because it has no results of its own."""
+        return (
+            not results.is_dir() or (self.folder / f"{name}_duckdb_exports" / "timeline.csv").exists()
+        )  # the last file
+
     def make(self, job: InferJob) -> bool:
         """Make tables and reports of one recording; return whether all of its results are in them.
 

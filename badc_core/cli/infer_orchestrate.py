@@ -115,7 +115,7 @@ def runner_options(default: str) -> Callable[[Any], Any]:
     "--include-existing/--skip-existing",
     default=False,
     show_default=True,
-    help="Take recordings whose chunks all have results, too.",
+    help="Take recordings that are finished, too.",
 )
 @click.option("--limit", type=click.IntRange(0), default=0, show_default=True, help="At most so many; 0: all.")
 @runner_options("hawkears")
@@ -134,8 +134,9 @@ def runner_options(default: str) -> Callable[[Any], Any]:
 def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     """Analyse the manifests of DATASET, one run for each, and make reports of them.
 
-    Without --apply only the plan is shown. Recordings of which every chunk has a result are passed over; others go on
-    where they stopped. One that fails does not stop the others, and the same command tries it again.
+    Without --apply only the plan is shown. Recordings of which every chunk has a result, and with --bundle those of
+    which there are reports, are passed over; others go on where they stopped. One that fails does not stop the others,
+    and the same command tries it again.
     """
     complaints = Complaints()
     work = work_of(ctx, dataset, given, default="hawkears")
@@ -308,7 +309,11 @@ def jobs_of(
     manifests: Sequence[Path], work: Work, complaints: Complaints, include_existing: bool, limit: int = 0
 ) -> list[InferJob]:
     """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`."""
-    from badc_core.infer_jobs import plan_jobs
+    from badc_core.infer_jobs import is_done, plan_jobs
+
+    def is_finished(path: Path, results: Path) -> bool:
+        reports = work.bundling
+        return is_done(path, results) and (reports is None or reports.is_made(path.stem, results / path.stem))
 
     return plan_jobs(
         manifests,
@@ -318,6 +323,7 @@ def jobs_of(
         max_gpus=work.max_gpus,
         cpu_workers=work.cpu_workers,
         include_existing=include_existing,
+        is_finished=is_finished,
         limit=limit,
         on_problem=complaints.lose,
     )

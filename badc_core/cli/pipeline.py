@@ -58,7 +58,7 @@ from badc_core.errors import ManifestError
     "--infer-include-existing/--infer-skip-existing",
     default=True,
     show_default=True,
-    help="Take recordings whose chunks all have results, too.",
+    help="Take recordings that are finished, too.",
 )
 @click.option(
     "--resume-completed/--rerun-all",
