@@ -34,10 +34,13 @@ class Latest:
 
     def add(self, time: str, value: Any) -> None:
         """Take one; equal times keep the order in which they came."""
-        if len(self._kept) >= self.limit and (not self.limit or time < self._kept[0][0]):
-            return
-        bisect.insort(self._kept, (time, next(self._count), value))
-        del self._kept[: -self.limit]
+        kept = self._kept
+        if not kept or time >= kept[-1][0]:
+            kept.append((time, next(self._count), value))
+        else:
+            bisect.insort(kept, (time, next(self._count), value))
+        if len(kept) > self.limit:
+            del kept[0]
 
     def __iter__(self) -> Iterator[Any]:
         return (value for _, _, value in self._kept)

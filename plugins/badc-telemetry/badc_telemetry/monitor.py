@@ -65,8 +65,13 @@ def monitor(logs: tuple[Path, ...], tail: int, follow: bool, interval: float, pe
 
 
 def _refuse_missing(missing: list[Path]) -> None:
+    from badc_core.annex import content_missing
+    from badc_core.telemetry_log import unreadable
+
     if not missing:
         return
+    if content_missing(missing[0]):
+        raise unreadable(missing[0], FileNotFoundError())
     what = "log in the folder" if missing[0].is_dir() else "log"
     raise BadcError(
         f"There is no {what} {missing[0]}.",

@@ -166,6 +166,8 @@ def test_a_log_that_is_not_there(cli: Any, isolated: Path):
     assert (done.code, "There is no log no.jsonl." in done.stderr) == (1, True)
     (isolated / "empty").mkdir()
     assert "no log in the folder empty" in cli("infer", "monitor", "--log", "empty").stderr
+    (isolated / "gone.jsonl").symlink_to(".git/annex/objects/xx/yy/MD5E-s1--0.jsonl")
+    assert "datalad get" in cli("infer", "monitor", "--log", "gone.jsonl").stderr
     assert cli("infer", "monitor", "--interval", 0).code == 2
     assert cli("infer", "monitor", "--tail", -1).code == 2
 
