@@ -12,7 +12,7 @@ from badc_core.cli.bundling import bundle_options
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.chunk_orchestrate import DATASET, PATTERN, apply_jobs
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_orchestrate import Work, carry_out, jobs_of, place_options, runner_options, work_of
+from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, runner_options, work_of
 from badc_core.cli.wording import counted
 from badc_core.errors import ManifestError
 
