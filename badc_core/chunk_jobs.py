@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
 import os
 import subprocess
 import threading
@@ -13,13 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import attrs
 from attrs import frozen
 
-from badc_core import datalad, manifest
-from badc_core.atomic import write_text
+from badc_core import datalad, manifest, plan_files
 from badc_core.chunk_status import ChunkStatus, Job, needs_work, read_content
 from badc_core.chunking import chunk_files, planned_files
 from badc_core.errors import BadcError, ExitCode, RecordingError, StoreError
@@ -33,6 +28,7 @@ __all__ = [
     "Outcome",
     "cut",
     "datalad_argv",
+    "merge_plan_json",
     "plan_dataset",
     "run_jobs",
     "run_recorded",
@@ -281,22 +277,31 @@ def _in_words(error: Exception) -> str:
 
 
 def write_plan_json(path: Path, jobs: Iterable[Job]) -> None:
-    """Write a chunk plan as a JSON array of objects."""
-    write_text(path, json.dumps([_row(job) for job in jobs], indent=2, ensure_ascii=False) + "\n")
+    """Write a chunk plan as JSON."""
+    plan_files.write_json(path, map(plan_files.plan_row, jobs))
 
 
 def write_plan_csv(path: Path, jobs: Iterable[Job]) -> None:
-    """Write a chunk plan as CSV; fields are quoted only where they must be."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [spec.name for spec in attrs.fields(Job)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(job) for job in jobs)
-    write_text(path, text.getvalue())
+    """Write a chunk plan as CSV."""
+    plan_files.write_csv(path, [spec.name for spec in attrs.fields(Job)], map(plan_files.plan_row, jobs))
 
 
-def _row(job: Job) -> dict[str, Any]:
-    row = attrs.asdict(job)
-    return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}
+def merge_plan_json(path: Path, jobs: Iterable[Job]) -> None:
+    """Write a chunk plan as JSON, and keep the entries that it has of other recordings that were cut.
+
+    Raises
+    ------
+    ManifestError
+        What is there is no plan.
+    """
+    rows = [plan_files.plan_row(job) for job in jobs]
+    new = {row["recording_id"] for row in rows}
+    kept = [
+        row
+        for row in (plan_files.read_rows(path) if path.exists() else [])
+        if row.get("recording_id") not in new and Path(str(row.get("manifest_path"))).exists()
+    ]
+    plan_files.write_json(path, [*kept, *rows])
 
 
 # ----------------------------------------------------------------------------------------------- datalad

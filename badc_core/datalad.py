@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["doubled", "environment", "exact", "may_record", "run_argv"]
+from badc_core.errors import Interrupted
+
+__all__ = ["call", "doubled", "environment", "exact", "may_record", "run_argv"]
 
 _EXACT = {"[": "[[]", "*": "[*]", "?": "[?]", "{": "[z-|]", "}": "[|-~]"}
 
@@ -68,3 +71,30 @@ def run_argv(message: str, inputs: Iterable[str], outputs: Iterable[str], comman
     options = [f"--input={exact(path)}" for path in inputs] + [f"--output={exact(path)}" for path in outputs]
     head = ["datalad", "--on-failure", "continue", "run", "--explicit", "--assume-ready", "outputs", "-m", message]
     return [*head, *options, "--", *command]
+
+
+def call(argv: Sequence[str], dataset: Path) -> tuple[int, str]:
+    """Run a command in a dataset's folder; return its exit status and what it wrote to stdout. Its stderr is ours.
+
+    Raises
+    ------
+    Interrupted
+        Ctrl-C, which the command got, too; it was waited for.
+    """
+    with subprocess.Popen(
+        argv,
+        cwd=dataset,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        errors="surrogateescape",
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.communicate()
+            raise Interrupted(
+                "Stopped.", hint="The same command goes on; `datalad status` shows what is not saved."
+            ) from None
+    return process.returncode, said

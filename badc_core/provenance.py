@@ -14,11 +14,30 @@ from badc_core import datalad, layout, manifest
 from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 
-__all__ = ["datalad_run_command"]
+__all__ = ["datalad_run_argv", "datalad_run_command"]
 
 
-def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) -> str:
+def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> str:
     """Return a shell command: the ``datalad run`` that does what `request` asks for.
+
+    Parameters
+    ----------
+    request, hawkears_args, dataset
+        As for :func:`datalad_run_argv`.
+
+    Raises
+    ------
+    BadcError
+        As :func:`datalad_run_argv`.
+    """
+    where, argv = datalad_run_argv(request, hawkears_args, dataset)
+    return f"cd {shlex.quote(str(where))} && {shlex.join(argv)}"
+
+
+def datalad_run_argv(
+    request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None
+) -> tuple[Path, list[str]]:
+    """Return the folder to be in, and the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
@@ -26,13 +45,16 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) 
         The run.
     hawkears_args
         Arguments for HawkEars, in its spelling.
+    dataset
+        Where it is recorded; ``None``: in the dataset that all chunks are in.
 
     Raises
     ------
     BadcError
         The chunks are not all in one dataset, or the manifest is not in it.
     """
-    dataset = _common_dataset(request.manifest)
+    if dataset is None:
+        dataset = _common_dataset(request.manifest)
     inside = request.manifest.absolute()
     if not inside.is_relative_to(dataset):
         raise BadcError(f"{request.manifest} lies outside the dataset {dataset}.", hint="Copy it to manifests/ there.")
@@ -44,17 +66,18 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) 
     else:
         log = _inside(request.telemetry_log, dataset)
     command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
-    command += ["--telemetry-log", log]
+    command = [datalad.doubled(part) for part in [*command, "--telemetry-log", log]]
     if changed:
-        command += ["--output-dir", output]
+        # As it stands, the default would mean the dataset of each chunk's source, which may be another.
+        here = "{dspath}/" if Path(output) == layout.DEFAULT_OUTPUT else ""
+        command += ["--output-dir", here + datalad.doubled(output)]
     outputs = [output, *(log + ending for ending in ("", ".summary.json", ".summary.json.workers.csv"))]
-    argv = datalad.run_argv(
+    return dataset, datalad.run_argv(
         f"badc infer {request.manifest.stem}",
         [relative],
         [path for path in outputs if not path.startswith("../")],  # only what lies in the dataset can be saved there
-        map(datalad.doubled, command),
+        command,
     )
-    return f"cd {shlex.quote(str(dataset))} && {shlex.join(argv)}"
 
 
 def _common_dataset(path: Path) -> Path:

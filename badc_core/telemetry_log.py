@@ -18,7 +18,8 @@ from badc_core.errors import BadcError
 from badc_core.log import get_logger
 from badc_core.model import Event, Measurement
 
-__all__ = ["DEFAULT_LOG", "OUTPUT_LIMIT", "count_lines", "dumps", "loads", "metrics", "read_log", "tail", "to_line"]
+__all__ = ["DEFAULT_LOG", "OUTPUT_LIMIT", "count_lines", "dumps", "loads", "metrics", "parse_line", "read_log", "tail"]
+__all__ += ["to_line", "unreadable"]
 
 DEFAULT_LOG = Path("data/telemetry/infer/log.jsonl")
 """What viewers read when no log is named, below the working folder."""
@@ -110,7 +111,7 @@ def to_line(event: Event) -> bytes:
     )
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the record of a line with missing keys filled in; ``None`` when it is none."""
     try:
         found = loads(line)
@@ -142,13 +143,13 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             for line in file:
-                record = _record(line)
+                record = parse_line(line)
                 if record is not None:
                     yield record
                 elif line.endswith(b"\n") and line.strip():
                     strange += 1
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if strange:
         _log.warning("lines that are no telemetry records were passed over", log=str(path), lines=strange)
 
@@ -184,10 +185,10 @@ def tail(path: Path, count: int) -> list[dict[str, Any]]:
         for line in _lines_backwards(path):
             if len(found) >= count:
                 break
-            if (record := _record(line)) is not None:
+            if (record := parse_line(line)) is not None:
                 found.append(record)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return found[::-1]
 
 
@@ -203,10 +204,11 @@ def count_lines(path: Path) -> int:
         with path.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> BadcError:
+def unreadable(path: Path, error: OSError) -> BadcError:
+    """Return the error for a log that the system refuses to give."""
     if annex.content_missing(path):
         return BadcError(f"The content of {path} is not on this machine.", hint=annex.fetch_hint(path))
     return BadcError(

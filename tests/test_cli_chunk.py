@@ -355,6 +355,8 @@ def test_orchestrate_prints_only_commands(cli, dataset: Path):
     assert lines[3][-1] == "audio/sub/c d.wav"
     assert "3 recordings to cut" in done.stderr
     assert not (dataset / "manifests").exists()
+    done = cli("chunk", "orchestrate", dataset, "--print-datalad-run", "--pattern", "none").ok()
+    assert (done.stdout, "Nothing to cut" in done.stderr) == ("", True)
 
 
 def test_orchestrate_prints_no_commands_that_cannot_work(cli, dataset: Path):

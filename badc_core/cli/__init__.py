@@ -34,6 +34,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "infer": (
         "Run a classifier over a manifest",
         {
+            "orchestrate": ("Analyse a whole dataset", "badc_core.cli.infer_orchestrate:orchestrate"),
             "run": ("Analyse every chunk of a manifest", "badc_core.cli.infer:run"),
             "run-config": ("The same, told by a TOML file", "badc_core.cli.infer:run_config"),
         },
@@ -47,6 +48,10 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "resume": ("Take a run up again, follow it, and say how it ended", "badc_core.cli.jobs:resume"),
             "status": ("Say where every shard of a run stands", "badc_core.cli.jobs:status"),
         },
+    ),
+    "pipeline": (
+        "From recordings to reports in one go",
+        {"run": ("Cut a dataset, analyse it and report on it", "badc_core.cli.pipeline:run")},
     ),
 }
 """Groups of the core: help, and per command help and import string. Plugins add to them."""

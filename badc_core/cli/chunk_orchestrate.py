@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from badc_core.chunk_status import Job
 
 
+DATASET = Path("data/datalad/bogus")
+"""Where a dataset is looked for when none is named, as in BADC 0.1."""
+
+PATTERN = "*.wav"
+"""Names of recordings unless told otherwise, as in BADC 0.1."""
+
+
 @click.command()
-@click.argument("dataset", type=PATH, default=Path("data/datalad/bogus"))
-@click.option("--pattern", metavar="GLOB", default="*.wav", show_default=True, help="Names to take; case is ignored.")
+@click.argument("dataset", type=PATH, default=DATASET)
+@click.option("--pattern", metavar="GLOB", default=PATTERN, show_default=True, help="Names to take; case is ignored.")
 @click.option(
     "--chunk-duration", type=SECONDS, default=60.0, show_default=True, metavar="SECONDS", help="Length of a chunk."
 )
@@ -97,7 +104,8 @@ def orchestrate(
         on_problem=complaints.lose,
     )
     if not jobs:
-        click.echo(f"Nothing to cut in {dataset / 'audio'}: no recording fits {pattern!r} that is not done.")
+        nothing = f"Nothing to cut in {dataset / 'audio'}: no recording fits {pattern!r} that is not done."
+        click.echo(nothing, err=print_datalad_run)
         return finish(complaints)
     _show(jobs, dataset, to_stderr=print_datalad_run)
     for path, write in ((plan_csv, write_plan_csv), (plan_json, write_plan_json)):
@@ -107,7 +115,7 @@ def orchestrate(
     if print_datalad_run:
         _print_commands(jobs, dataset, settings_of(ctx))
     if apply:
-        _apply(jobs, dataset, settings_of(ctx), complaints, record_datalad, workers)
+        apply_jobs(jobs, dataset, settings_of(ctx), complaints, record_datalad, workers)
     elif not print_datalad_run:
         click.echo("Nothing was written yet; add --apply to cut them.")
     return finish(complaints)
@@ -135,9 +143,24 @@ def _print_commands(jobs: Sequence[Job], dataset: Path, settings: Settings) -> N
         click.echo(shlex.join(datalad_argv(dataset, job, settings.path)))
 
 
-def _apply(
+def apply_jobs(
     jobs: Sequence[Job], dataset: Path, settings: Settings, complaints: Complaints, record: bool, workers: int
 ) -> None:
+    """Cut the recordings, and tell how it goes.
+
+    Parameters
+    ----------
+    jobs, dataset
+        What to cut, and where.
+    settings
+        Of the user.
+    complaints
+        Told of what is lost.
+    record
+        Use ``datalad run`` where that can be.
+    workers
+        Recordings cut side by side.
+    """
     from badc_core.chunk_jobs import cut, run_jobs, run_recorded, with_status
     from badc_core.datalad import may_record
     from badc_core.recordings import rules_from

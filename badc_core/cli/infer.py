@@ -121,7 +121,7 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
 
 
 def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRequest:
-    runner, options = _choose_runner(settings, given)
+    runner, options = choose_runner(settings, given)
     return RunRequest(
         manifest=manifest,
         runner=runner,
@@ -149,7 +149,7 @@ def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRe
     )
 
 
-def _choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the runner's name and options, from the four ways to name one."""
     named = {
         "--runner": given["runner"],

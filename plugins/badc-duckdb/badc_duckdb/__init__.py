@@ -44,3 +44,14 @@ def badc_commands() -> Iterable[CommandSpec]:
         load="badc_duckdb.cli:summary",
         group="Ask a table of detections what was heard",
     )
+    yield CommandSpec("report quicklook", "See at a glance what was heard", load="badc_duckdb.cli_reports:quicklook")
+    yield CommandSpec(
+        "report parquet", "Count by label, recording and time", load="badc_duckdb.cli_reports:parquet_report"
+    )
+    yield CommandSpec(
+        "report duckdb", "Make a DuckDB database with three summaries", load="badc_duckdb.cli_reports:duckdb_report"
+    )
+    yield CommandSpec("report bundle", "Make all reports of a table", load="badc_duckdb.cli_reports:bundle")
+    yield CommandSpec(
+        "report aggregate-dir", "Count over all tables in a folder", load="badc_duckdb.cli_reports:aggregate_dir"
+    )

@@ -27,10 +27,11 @@ from badc_core.manifest import read, read_recordings
 from badc_core.results import Problem
 from badc_duckdb import aggregation
 from badc_duckdb.aggregation import Summary
-from badc_duckdb.columns import as_table, first_line, schema
-from badc_duckdb.database import VIEWS
+from badc_duckdb.columns import as_table, schema
+from badc_duckdb.detections import connect_database
 from badc_duckdb.report import read_parquet
 from badc_duckdb.sorting import Scratch
+from badc_duckdb.summaries import VIEWS
 
 __all__ = [
     "aggregate",
@@ -140,7 +141,7 @@ def check_database(database: AnyPath) -> None:
     BadcError
         It cannot be opened, or something is missing; the message lists what.
     """
-    with _connected(Path(database)):
+    with connect_database(Path(database)):
         pass
 
 
@@ -152,33 +153,9 @@ def load_views(database: AnyPath, limit: int | None = None) -> dict[str, pa.Tabl
     BadcError
         As :func:`check_database`.
     """
-    with _connected(Path(database)) as connection:
+    with connect_database(Path(database)) as connection:
         tables = {name: connection.sql(f"FROM {name}").to_arrow_table() for name in VIEWS}
     return {name: table if limit is None else table.slice(0, limit) for name, table in tables.items()}
-
-
-def _connected(path: Path) -> duckdb.DuckDBPyConnection:
-    if not path.is_file():
-        raise BadcError(f"There is no file {path}.", hint="`badc infer aggregate --export duckdb=FILE` makes one.")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-    except duckdb.Error as error:
-        raise BadcError(f"{path} cannot be opened as a DuckDB database: {first_line(error)}") from error
-    present = {
-        (name, kind)
-        for name, kind in connection.execute(
-            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'main'"
-        ).fetchall()
-    }
-    needed = [("detections", "BASE TABLE"), *((name, "VIEW") for name in VIEWS)]
-    missing = [name for name, kind in needed if (name, kind) not in present]
-    if missing:
-        connection.close()
-        raise BadcError(
-            f"{path} is incomplete: it lacks {', '.join(missing)}.",
-            hint="Make it anew with `badc infer aggregate --export duckdb=FILE`.",
-        )
-    return connection
 
 
 def _read_csv(path: Path) -> pa.Table:

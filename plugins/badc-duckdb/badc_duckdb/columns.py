@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,8 @@ import pyarrow as pa
 from badc_core.exporting import COLUMNS, PLACEHOLDER_LABEL
 from badc_core.protocols import ExportBatch
 
-__all__ = ["IS_DETECTION", "SQL_TYPES", "ArrowBatch", "as_table", "first_line", "schema", "sql_columns"]
+__all__ = ["IS_DETECTION", "SQL_TYPES", "ArrowBatch", "as_table", "first_line", "schema", "select_list"]
+__all__ += ["sql_columns"]
 
 ARROW_TYPES = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
 SQL_TYPES = {"text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE"}
@@ -29,6 +30,20 @@ def schema() -> pa.Schema:
 def sql_columns() -> str:
     """Return the columns for ``CREATE TABLE``."""
     return ", ".join(f"{column.name} {SQL_TYPES[column.kind]}" for column in COLUMNS)
+
+
+def select_list(present: Collection[str]) -> str:
+    """Return what to select so that a table has exactly the columns of :func:`schema`.
+
+    Parameters
+    ----------
+    present
+        The columns that it has; others become null.
+    """
+    return ", ".join(
+        f"CAST({column.name if column.name in present else 'NULL'} AS {SQL_TYPES[column.kind]}) AS {column.name}"
+        for column in COLUMNS
+    )
 
 
 class ArrowBatch:

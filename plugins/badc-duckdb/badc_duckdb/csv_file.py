@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from badc_core.protocols import ExportBatch
 from badc_duckdb.columns import as_table, schema
 from badc_duckdb.pending import PendingFile
 
-__all__ = ["CsvExporter", "csv_text", "open_csv"]
+__all__ = ["CsvExporter", "csv_text", "open_csv", "write_csv"]
 
 _ROWS = 16_384
 """Rows turned into text at once: a few megabytes."""
@@ -50,6 +50,36 @@ def _texts(column: pa.Array) -> pa.Array:
         return texts
     doubled = pc.replace_substring(texts, '"', '""')
     return pc.if_else(needed, pc.binary_join_element_wise('"', doubled, '"', ""), texts)
+
+
+def write_csv(target: Path, names: Sequence[str], parts: Iterable[pa.Table | pa.RecordBatch]) -> int:
+    """Write a CSV file whole, and return its rows.
+
+    Parameters
+    ----------
+    target
+        The file to make.
+    names
+        Of the columns.
+    parts
+        The rows; written as they come.
+
+    Raises
+    ------
+    StoreError
+        The system refused; what was there is untouched.
+    """
+    pending = PendingFile(target)
+    rows = 0
+    try:
+        pending.write((",".join(names) + "\n").encode())
+        for part in parts:
+            pending.write(csv_text(part))
+            rows += part.num_rows
+        pending.commit()
+    finally:
+        pending.discard()
+    return rows
 
 
 class CsvExporter:

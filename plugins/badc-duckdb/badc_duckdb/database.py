@@ -14,27 +14,13 @@ from badc_core import atomic
 from badc_core.config import option
 from badc_core.errors import StoreError
 from badc_core.protocols import ExportBatch
-from badc_duckdb.columns import IS_DETECTION, as_table, first_line, sql_columns
+from badc_duckdb.columns import as_table, first_line, sql_columns
+from badc_duckdb.summaries import create_views
 
-__all__ = ["VIEWS", "DatabaseExporter", "DatabaseOptions", "open_database"]
+__all__ = ["MEMORY_LIMIT", "DatabaseExporter", "DatabaseOptions", "open_database"]
 
-VIEWS: Mapping[str, str] = {
-    "label_summary": f"""
-        SELECT label, coalesce(label_name, '') AS label_name, count(*) AS detections, avg(confidence) AS avg_confidence
-        FROM detections WHERE {IS_DETECTION}
-        GROUP BY ALL ORDER BY detections DESC, label, label_name""",
-    "recording_summary": f"""
-        SELECT recording_id, count(*) AS detections, avg(confidence) AS avg_confidence
-        FROM detections WHERE {IS_DETECTION}
-        GROUP BY ALL ORDER BY detections DESC, recording_id""",
-    "timeline_summary": f"""
-        SELECT CAST(coalesce(chunk_start_ms, 0) // {{bucket_ms}} AS BIGINT) AS bucket_index,
-               min(coalesce(chunk_start_ms, 0)) AS bucket_start_ms,
-               count(*) AS detections, avg(confidence) AS avg_confidence
-        FROM detections WHERE {IS_DETECTION}
-        GROUP BY bucket_index ORDER BY bucket_start_ms""",
-}
-"""Name and SQL of the views; placeholder rows are not counted, averages are over detections."""
+MEMORY_LIMIT = "256MB"
+"""What DuckDB may hold of the database while it is made."""
 
 
 @attrs.frozen
@@ -58,11 +44,11 @@ class DatabaseExporter:
     def __init__(self, target: Path, bucket_minutes: int = 60) -> None:
         self._target = target
         self._temporary = target.parent / atomic.temporary_name()
-        self._bucket_ms = int(bucket_minutes) * 60_000
+        self._bucket_minutes = bucket_minutes
         self._connection: duckdb.DuckDBPyConnection | None = None
         with self._explaining():
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = duckdb.connect(str(self._temporary), config={"threads": 1})
+            self._connection = duckdb.connect(str(self._temporary), config={"threads": 1, "memory_limit": MEMORY_LIMIT})
             self._connection.execute(f"CREATE TABLE detections ({sql_columns()})")
 
     def write(self, batch: ExportBatch) -> None:
@@ -87,8 +73,8 @@ class DatabaseExporter:
             self._forget()
             return
         with self._explaining():
-            for name, query in VIEWS.items():
-                self._connection.execute(f"CREATE VIEW {name} AS {query.format(bucket_ms=self._bucket_ms)}")
+            for statement in create_views(self._bucket_minutes):
+                self._connection.execute(statement)
             self._connection.execute("CHECKPOINT").fetchall()
             self._connection.close()
             self._connection = None

@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from badc_core.errors import BadcError, UsageError
 from badc_duckdb.columns import IS_DETECTION, first_line
-from badc_duckdb.csv_file import csv_text
-from badc_duckdb.pending import PendingFile
+from badc_duckdb.csv_file import write_csv
 
 __all__ = ["GROUPS", "read_parquet", "summarize", "write_summary"]
 
@@ -72,20 +71,31 @@ def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
             raise BadcError(f"{parquet} cannot be read: {first_line(error)}") from error
 
 
-def read_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
-    """Return the rows of one Parquet file, whatever its name and folders are called.
+def read_parquet(connection: duckdb.DuckDBPyConnection, *paths: Path, origin: str = "") -> duckdb.DuckDBPyRelation:
+    """Return the rows of Parquet files, whatever their names and folders are called.
+
+    Parameters
+    ----------
+    connection
+        Who reads.
+    *paths
+        The files; columns are matched by name, and one that a file lacks is null there.
+    origin
+        Name of a column to add that holds the path of each row's file.
 
     Raises
     ------
     BadcError
-        It is no Parquet file.
+        One is no Parquet file.
     """
-    pattern = re.sub(r"([\[*?])", r"[\1]", str(path))
+    patterns = [re.sub(r"([\[*?])", r"[\1]", str(path)) for path in paths]
+    more = f", filename = '{origin}'" if origin else ""
+    query = f"SELECT * FROM read_parquet($1, hive_partitioning = false, union_by_name = {len(paths) > 1}{more})"
     try:
-        return connection.sql("SELECT * FROM read_parquet($1, hive_partitioning = false)", params=[pattern])
+        return connection.sql(query, params=[patterns])
     except duckdb.Error as error:
         raise BadcError(
-            f"{path} cannot be read as Parquet: {first_line(error)}",
+            f"{paths[0] if len(paths) == 1 else 'A file'} cannot be read as Parquet: {first_line(error)}",
             hint="Make it anew with `badc infer aggregate --parquet`.",
         ) from error
 
@@ -114,10 +124,4 @@ def _check_columns(parquet: Path, present: Sequence[str], group_by: Sequence[str
 
 def write_summary(table: pa.Table, output: Path) -> None:
     """Write groups as CSV, whole."""
-    pending = PendingFile(output)
-    try:
-        pending.write((",".join(table.column_names) + "\n").encode())
-        pending.write(csv_text(table))
-        pending.commit()
-    finally:
-        pending.discard()
+    write_csv(output, table.column_names, table.to_batches())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from badc_core.hookspecs import hookimpl
-from badc_core.specs import SamplerSpec, SinkSpec
+from badc_core.specs import CommandSpec, SamplerSpec, SinkSpec
 
 __version__ = "0.2.0"
 
@@ -25,3 +25,9 @@ def badc_telemetry_samplers() -> Iterable[SamplerSpec]:
         open="badc_telemetry.nvml:open_sampler",
         check="badc_telemetry.nvml:check",
     )
+
+
+@hookimpl
+def badc_commands() -> Iterable[CommandSpec]:
+    """Yield the monitor of runs."""
+    yield CommandSpec("infer monitor", "Show what each device does", load="badc_telemetry.monitor:monitor")

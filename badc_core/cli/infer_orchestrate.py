@@ -1,0 +1,139 @@
+"""``badc infer orchestrate``: analyse the manifests of a dataset, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from badc_core.cli.bundling import bundle_options
+from badc_core.cli.chunk import PATH, finish
+from badc_core.cli.chunk_orchestrate import DATASET
+from badc_core.cli.complaints import Complaints
+from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, runner_options, work_of
+from badc_core.cli.wording import counted
+from badc_core.errors import BadcError, ExitCode, ManifestError
+from badc_core.infer_jobs import InferJob
+
+
+@click.command()
+@click.argument("dataset", type=PATH, default=DATASET)
+@place_options
+@click.option("--pattern", metavar="GLOB", default="*.csv", show_default=True, help="Names of manifests to take.")
+@click.option("--chunk-plan", type=PATH, help="Take the manifests that this plan names (JSON or CSV), in its order.")
+@click.option(
+    "--require-complete-chunks/--allow-partial-chunks",
+    default=True,
+    show_default=True,
+    help="Refuse recordings whose chunk files are not known to be complete, or only warn.",
+)
+@click.option(
+    "--include-existing/--skip-existing",
+    default=False,
+    show_default=True,
+    help="Take recordings that are finished, too.",
+)
+@click.option("--limit", type=click.IntRange(0), default=0, show_default=True, help="At most so many; 0: all.")
+@runner_options("hawkears")
+@click.option(
+    "--resume-completed/--rerun-all",
+    default=None,
+    help="Do only what has no result yet, or every chunk anew.  "
+    "[default: what has no result yet; with --include-existing every chunk]",
+)
+@click.option("--plan-csv", type=PATH, help="Write the plan as CSV.")
+@click.option("--plan-json", type=PATH, help="Write the plan as JSON.")
+@click.option("--print-datalad-run", is_flag=True, help="Print a shell command with `datalad run` per recording.")
+@click.option("--apply/--plan-only", default=False, show_default=True, help="Do it, or say what would be done.")
+@bundle_options(bundle=False, bucket_minutes=60, rollup=False)
+@click.pass_context
+def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
+    """Analyse the manifests of DATASET, one run for each, and make reports of them.
+
+    Without --apply only the plan is shown. Recordings of which every chunk has a result, and with --bundle those of
+    which there are reports, are passed over; others go on where they stopped. One that fails does not stop the others,
+    and the same command tries it again.
+    """
+    complaints = Complaints()
+    work = work_of(ctx, dataset, given, default="hawkears")
+    jobs = _plan(work, given, complaints)
+    if not jobs:
+        nothing = f"Nothing to analyse in {work.places.dataset}: no manifest that is not done."
+        click.echo(nothing, err=given["print_datalad_run"])
+        return finish(complaints)
+    _show(jobs, work.places.dataset, to_stderr=given["print_datalad_run"])
+    if not _chunks_may_be_used(jobs, complaints, required=given["require_complete_chunks"]):
+        return ExitCode.ERROR
+    _write_plans(jobs, given)
+    if given["print_datalad_run"]:
+        _print_commands(jobs, work)
+    if given["apply"]:
+        carry_out(jobs, work, complaints)
+    elif not given["print_datalad_run"]:
+        click.echo("Nothing was run yet; add --apply to analyse them.")
+    return finish(complaints)
+
+
+# --------------------------------------------------------------------------------------------------- plan
+
+
+def _plan(work: Work, given: Mapping[str, Any], complaints: Complaints) -> list[InferJob]:
+    from badc_core.infer_jobs import find_manifests, manifests_of_plan
+
+    dataset = work.places.dataset
+    if not dataset.is_dir():
+        raise ManifestError(f"There is no folder {dataset}.", hint="Name the dataset's folder.")
+    plan = given["chunk_plan"]
+    if plan is None:
+        manifests = find_manifests(work.places, given["pattern"])
+    else:
+        manifests = manifests_of_plan(plan.expanduser(), dataset, complaints.warn)
+    return jobs_of(manifests, work, complaints, given["include_existing"], given["limit"])
+
+
+def _show(jobs: Sequence[InferJob], dataset: Path, *, to_stderr: bool) -> None:
+    width = max(len(job.recording_id) for job in jobs)
+    click.echo(f"{counted(len(jobs), 'manifest')} to analyse in {dataset}:", err=to_stderr)
+    for job in jobs:
+        chunks = job.chunk_status or ("slices" if job.chunk_status_path is None else "unknown")
+        click.echo(f"  {job.recording_id:<{width}}  chunks: {chunks:<11}  {job.manifest_path}", err=to_stderr)
+
+
+def _chunks_may_be_used(jobs: Sequence[InferJob], complaints: Complaints, *, required: bool) -> bool:
+    """Tell which recordings have chunk files that are not known to be complete; return whether to go on."""
+    from badc_core.infer_jobs import unfinished_chunks
+
+    doubtful = unfinished_chunks(jobs)
+    for job in doubtful:
+        state = job.chunk_status or "not known"
+        text = f"{job.recording_id}: whether its chunk files are complete is {state} ({job.chunk_status_path})."
+        if job.chunk_status:
+            text = f"{job.recording_id}: its chunk files are {state.replace('_', ' ')} ({job.chunk_status_path})."
+        (complaints.lose if required else complaints.warn)(text)
+    if doubtful and required:
+        click.echo(
+            "Cut them: badc chunk orchestrate --apply. Or analyse what is there: --allow-partial-chunks", err=True
+        )
+    return not (doubtful and required)
+
+
+def _write_plans(jobs: Sequence[InferJob], given: Mapping[str, Any]) -> None:
+    from badc_core.infer_jobs import write_plan_csv, write_plan_json
+
+    for path, write in ((given["plan_csv"], write_plan_csv), (given["plan_json"], write_plan_json)):
+        if path is not None:
+            write(path.expanduser(), jobs)
+            click.echo(f"Plan: {path}", err=given["print_datalad_run"])
+
+
+def _print_commands(jobs: Sequence[InferJob], work: Work) -> None:
+    from badc_core.provenance import datalad_run_command
+
+    dataset = work.places.dataset
+    if not (dataset / ".datalad").exists():
+        raise BadcError(f"{dataset} is no DataLad dataset.", hint="`datalad create --force` makes it one.")
+    lines = [datalad_run_command(work.request(job), work.hawkears_args, dataset) for job in jobs]
+    for line in lines:
+        click.echo(line)

@@ -1,0 +1,325 @@
+"""How manifests of a dataset are analysed: the options that say so, and the work itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import field, frozen
+
+from badc_core.cli.bundling import Bundling
+from badc_core.cli.chunk import PATH, settings_of
+from badc_core.cli.complaints import Complaints
+from badc_core.cli.wording import counted
+from badc_core.config import Settings, pairs
+from badc_core.errors import BadcError, ExitCode, Interrupted
+from badc_core.infer_jobs import InferJob, Places
+
+if TYPE_CHECKING:
+    from badc_core.runs import RunRequest
+
+__all__ = ["Work", "carry_out", "jobs_of", "place_options", "runner_options", "work_of"]
+
+
+def _decorator(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+place_options = _decorator(
+    (
+        click.option(
+            "--manifest-dir", type=PATH, default=Path("manifests"), show_default=True, help="Where manifests are."
+        ),
+        click.option(
+            "--chunks-dir",
+            type=PATH,
+            default=Path("artifacts/chunks"),
+            show_default=True,
+            help="Where chunk files are.",
+        ),
+        click.option(
+            "--output-dir", type=PATH, default=Path("artifacts/infer"), show_default=True, help="Where results go."
+        ),
+        click.option(
+            "--telemetry-dir",
+            type=PATH,
+            default=Path("artifacts/telemetry"),
+            show_default=True,
+            help="Where logs go, into its folder infer.",
+        ),
+    )
+)
+"""Where things lie in the dataset."""
+
+
+def runner_options(default: str) -> Callable[[Any], Any]:
+    """Return a decorator for the options that say who listens, and where.
+
+    Parameters
+    ----------
+    default
+        The runner, unless one is named.
+    """
+    return _decorator(
+        (
+            click.option(
+                "--runner", metavar="NAME", help=f"The model; `badc plugins` lists them.  [default: {default}]"
+            ),
+            click.option(
+                "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the runner."
+            ),
+            click.option(
+                "--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."
+            ),
+            click.option(
+                "--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."
+            ),
+            click.option("--max-gpus", type=click.IntRange(0), help="Use at most so many GPUs.  [default: all]"),
+            click.option(
+                "--cpu-workers", type=click.IntRange(0), default=0, show_default=True, help="CPU workers, besides GPUs."
+            ),
+            click.option("--scheduler", default="local", show_default=True, help="Where to run."),
+            click.option(
+                "-s",
+                "--scheduler-option",
+                "scheduler_options",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="An option of the scheduler.",
+            ),
+            click.option(
+                "--record-datalad/--no-record-datalad",
+                default=True,
+                show_default=True,
+                help="Record the work with `datalad run`, where it is a dataset and the tool is there.",
+            ),
+        )
+    )
+
+
+@frozen
+class Work:
+    """How manifests are to be analysed.
+
+    Parameters
+    ----------
+    places
+        Where things lie.
+    runner, options
+        Name of the runner; its options.
+    hawkears_args
+        In HawkEars' spelling, for plans and records.
+    max_gpus, cpu_workers
+        Worker slots.
+    scheduler, scheduler_options
+        Where to run.
+    record
+        Use ``datalad run`` where that can be.
+    resume
+        Do only what has no result yet.
+    trust_summary
+        Count results without a fingerprint as done when the summary of an earlier run says so.
+    bundling
+        What to make of the results; ``None``: nothing.
+    settings
+        From TOML.
+    """
+
+    places: Places
+    runner: str
+    options: Mapping[str, Any]
+    hawkears_args: tuple[str, ...]
+    max_gpus: int | None
+    cpu_workers: int
+    scheduler: str
+    scheduler_options: Mapping[str, Any]
+    record: bool
+    resume: bool
+    trust_summary: bool
+    bundling: Bundling | None
+    settings: Settings = field(factory=Settings)
+
+    def request(self, job: InferJob) -> RunRequest:
+        """Return the run of one manifest."""
+        from badc_core.runs import RunRequest
+        from badc_core.summary_form import summary_path
+
+        summary = summary_path(job.telemetry_log)
+        return RunRequest(
+            manifest=job.manifest_path,
+            runner=self.runner,
+            options=self.options,
+            output_dir=job.output_dir,
+            max_gpus=self.max_gpus,
+            cpu_workers=self.cpu_workers,
+            scheduler=self.scheduler,
+            scheduler_options=self.scheduler_options,
+            telemetry_log=job.telemetry_log,
+            resume=self.resume,
+            resume_summary=summary if self.trust_summary and summary.exists() else None,
+            settings=self.settings,
+        )
+
+
+def work_of(ctx: click.Context, dataset: Path, given: Mapping[str, Any], *, default: str) -> Work:
+    """Return what the options ask for.
+
+    Parameters
+    ----------
+    ctx
+        Of the command.
+    dataset
+        The dataset's folder.
+    given
+        Values of :data:`place_options`, :func:`runner_options` and :func:`~badc_core.cli.bundling.bundle_options`,
+        `resume_completed`, and `include_existing`, where there is such an option.
+    default
+        The runner, unless one is named.
+
+    Raises
+    ------
+    UsageError
+        They contradict each other.
+    """
+    from badc_core.cli.infer import choose_runner
+
+    settings = settings_of(ctx)
+    unnamed = given["runner"] is None and given["use_hawkears"] is None
+    named = {**given, "runner_cmd": None, "runner": default if unnamed else given["runner"]}
+    runner, options = choose_runner(settings, named)
+    folder = dataset.expanduser().absolute()
+    places = Places(folder, *(given[name] for name in ("manifest_dir", "chunks_dir", "output_dir", "telemetry_dir")))
+    resume = given["resume_completed"]
+    return Work(
+        places=places,
+        runner=runner,
+        options=options,
+        hawkears_args=tuple(given["hawkears_args"]),
+        max_gpus=given["max_gpus"],
+        cpu_workers=given["cpu_workers"],
+        scheduler=given["scheduler"],
+        scheduler_options={
+            **settings.table("scheduler", given["scheduler"]),
+            **pairs(given["scheduler_options"], "-s"),
+        },
+        record=given["record_datalad"],
+        resume=not given["include_existing"] if resume is None else resume,
+        trust_summary=resume is True,
+        bundling=_bundling(ctx, places, given),
+        settings=settings,
+    )
+
+
+def _bundling(ctx: click.Context, places: Places, given: Mapping[str, Any]) -> Bundling | None:
+    if not given["bundle"]:
+        return None
+    folder = places.inside(given["bundle_aggregate_dir"])
+    export = given["bundle_rollup_export_dir"]
+    made = Bundling(
+        ctx,
+        folder,
+        given["bundle_bucket_minutes"],
+        given["bundle_rollup"],
+        given["bundle_rollup_limit"],
+        folder / "aggregate_summary" if export is None else places.inside(export),
+    )
+    made.check()
+    return made
+
+
+def jobs_of(
+    manifests: Sequence[Path], work: Work, complaints: Complaints, include_existing: bool, limit: int = 0
+) -> list[InferJob]:
+    """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`."""
+    from badc_core.infer_jobs import is_done, plan_jobs
+
+    def is_finished(path: Path, results: Path) -> bool:
+        reports = work.bundling
+        return is_done(path, results) and (reports is None or reports.is_made(path.stem, results / path.stem))
+
+    return plan_jobs(
+        manifests,
+        work.places,
+        use_hawkears=work.runner == "hawkears",
+        hawkears_args=work.hawkears_args,
+        max_gpus=work.max_gpus,
+        cpu_workers=work.cpu_workers,
+        include_existing=include_existing,
+        is_finished=is_finished,
+        limit=limit,
+        on_problem=complaints.lose,
+    )
+
+
+def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> None:
+    """Analyse manifests, and tell how it goes; one that fails does not stop the others.
+
+    Raises
+    ------
+    Interrupted
+        It was asked to stop; what was committed stays.
+    """
+    from badc_core.datalad import may_record
+
+    recording = work.record and may_record(work.places.dataset)
+    for number, job in enumerate(jobs, 1):
+        try:
+            told = _recorded(job, work, complaints) if recording else _direct(job, work, complaints)
+        except Interrupted:
+            raise
+        except BadcError as error:
+            complaints.lose(f"{job.recording_id}: {error}")
+            continue
+        click.echo(f"[{number}/{len(jobs)}] {job.recording_id}: {told}")
+        if work.bundling is not None:
+            _bundle(job, work.bundling, complaints)
+    if work.bundling is not None and not work.bundling.finish():
+        complaints.lose("Some tables could not be counted.")
+
+
+def _direct(job: InferJob, work: Work, complaints: Complaints) -> str:
+    from badc_core.cli.progress import ProgressLine, duration
+    from badc_core.engine import run
+
+    with ProgressLine() as progress:
+        summary = run(work.request(job), progress)
+    counts, planned = summary.counts, summary.planned
+    if counts.failures:
+        complaints.lose(f"{job.recording_id}: {counted(counts.failures, 'chunk')} failed; the results say why.")
+    before = f", {planned.done} done before" if planned.done else ""
+    return f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{before}"
+
+
+def _recorded(job: InferJob, work: Work, complaints: Complaints) -> str:
+    from badc_core.datalad import call
+    from badc_core.engine import preview
+    from badc_core.provenance import datalad_run_argv
+
+    request = work.request(job)
+    if not preview(request).plan.chunks:
+        return "all was done before"  # `datalad run` would take seconds to find that out
+    dataset, argv = datalad_run_argv(request, work.hawkears_args, work.places.dataset)
+    status, said = call(argv, dataset)
+    if status == ExitCode.SOME_FAILED:
+        complaints.lose(f"{job.recording_id}: some chunks failed; the results say why.")
+    elif status != ExitCode.OK:
+        raise BadcError(
+            f"`datalad run` ended with status {status}: {said.strip()[-500:]}",
+            hint="See what is not saved: datalad status. Or work without records: --no-record-datalad",
+        )
+    return "recorded"
+
+
+def _bundle(job: InferJob, bundling: Bundling, complaints: Complaints) -> None:
+    try:
+        if not bundling.make(job):
+            complaints.lose(f"{job.recording_id}: some results are not in its tables, or not finished.")
+    except BadcError as error:
+        complaints.lose(f"{job.recording_id} has no reports: {error}")

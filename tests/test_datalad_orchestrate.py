@@ -1,0 +1,118 @@
+"""``badc infer orchestrate`` and ``badc pipeline run`` in a real DataLad dataset: each run is recorded."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import runs
+from sounds import noise, write
+
+from badc_core import annex, datalad, manifest
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool, path=datalad.environment()["PATH"]) is None for tool in ("datalad", "git-annex")),
+    reason="datalad and git-annex are not installed",
+)
+NAMES = ["a", """it's {b} [c] $HOME"""]
+
+
+def tool(*words: object, at: Path) -> str:
+    """Run a program in a folder; return all that it wrote."""
+    done = subprocess.run(
+        [*map(str, words)],
+        cwd=at,
+        env=datalad.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def commits(dataset: Path) -> list[str]:
+    return tool("git", "log", "--format=%s", at=dataset).splitlines()
+
+
+def results(dataset: Path) -> list[Path]:
+    return sorted((dataset / "artifacts/infer").glob("[!.]*/*.json"))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a dataset with two recordings, which are links into the store of git-annex, and cut them."""
+    root = tmp_path_factory.mktemp("datalad") / "set"
+    with pytest.MonkeyPatch.context() as patch:
+        _identify(patch)
+        tool("datalad", "create", root, at=root.parent)
+        for number, name in enumerate(NAMES):
+            write(root / f"audio/{name}.wav", noise(2, seed=number))
+        tool(*runs.BADC, "chunk", "orchestrate", root, "--apply", "--no-record-datalad", "--chunk-duration", 1, at=root)
+        tool("datalad", "save", "-m", "recordings, cut", at=root)
+    return root
+
+
+def _identify(patch: pytest.MonkeyPatch) -> None:
+    for role in ("AUTHOR", "COMMITTER"):
+        patch.setenv(f"GIT_{role}_NAME", "Tester")
+        patch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
+
+
+@pytest.fixture
+def dataset(template: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a dataset of its own for a test, in a folder whose name needs quoting."""
+    _identify(monkeypatch)
+    return Path(shutil.copytree(template, isolated / "my {set}", symlinks=True))
+
+
+def test_the_pipeline_is_recorded_step_by_step(cli: Any, dataset: Path):
+    """A record per recording and step; what they made is saved, and what is saved is not done again."""
+    write(dataset / "audio/new.wav", noise(1))
+    tool("datalad", "save", "-m", "another", at=dataset)
+    options = ("--chunk-duration", 1, "--no-bundle")
+    cli("pipeline", "run", dataset, *options).ok()
+    recorded = [text for text in commits(dataset) if text.startswith("[DATALAD RUNCMD]")]
+    assert recorded == ["[DATALAD RUNCMD] badc infer new", "[DATALAD RUNCMD] badc chunk new"]
+    assert [path.name for path in results(dataset)] == ["new_chunk_0_1000.json"]
+    assert all(annex.is_link(path) for path in results(dataset))
+    assert tool("git", "status", "--porcelain", "--", "artifacts", "manifests", at=dataset) == ""
+    before = commits(dataset)
+    assert "[1/1] new: all was done before" in cli("pipeline", "run", dataset, *options).ok().stdout
+    assert commits(dataset) == before
+
+
+def test_locked_manifests_keep_their_names(cli: Any, dataset: Path):
+    """What links point to has meaningless names; none of them gets into results, logs or plans."""
+    assert annex.is_link(dataset / "manifests/a.csv")
+    cli("infer", "orchestrate", dataset, "--stub-runner", "--apply", "--bundle").ok()
+    assert {path.parent.name for path in results(dataset)} == set(NAMES)
+    assert (dataset / "artifacts/telemetry/infer/a.jsonl").exists()
+    assert (dataset / "artifacts/aggregate/a.parquet").exists()
+    chunk = next(manifest.read(dataset / "manifests/a.csv"))
+    assert chunk.recording_id == "a"
+
+
+def test_a_run_that_cannot_be_recorded_costs_only_itself(cli: Any, dataset: Path):
+    """Somebody works in the repository: the run is done, nothing is lost, and it is told."""
+    lock = dataset / ".git/index.lock"
+    lock.touch()
+    done = cli("infer", "orchestrate", dataset, "--stub-runner", "--apply")
+    assert done.code == 3
+    assert "`datalad run` ended with status" in done.stderr
+    assert "--no-record-datalad" in done.stderr
+    lock.unlink()
+    cli("infer", "orchestrate", dataset, "--stub-runner", "--apply").ok()
+    assert len(results(dataset)) == 4
+
+
+def test_printed_commands_do_what_they_say(cli: Any, dataset: Path, isolated: Path):
+    script = cli("infer", "orchestrate", dataset, "--stub-runner", "--print-datalad-run").ok().stdout
+    tool("sh", "-c", script, at=isolated)  # the manifests name chunk files of the dataset that this is a copy of
+    assert len(results(dataset)) == 4
+    assert commits(dataset)[0] == f"[DATALAD RUNCMD] badc infer {NAMES[1]}"
