@@ -38,6 +38,7 @@ from badc_core.run_folders import (
     write_asked,
     write_submission,
 )
+from badc_core.run_record import intend
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
 from badc_core.sinks import open_sinks
 from badc_core.specs import SchedulerSpec, SinkSpec
@@ -235,6 +236,8 @@ class _Running:
         asked = Asked(
             request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at
         )
+        with _removed_on_error(folder):
+            intend(request, plan, folder, log)
         write_asked(folder, asked)
         try:
             submission = hand_over(folder, scheduler)

@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import define, evolve, frozen
 
 from badc_core.atomic import write_bytes
-from badc_core.errors import ExitCode, Interrupted, RunnerError, StoreError
+from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError
 from badc_core.host import Host
 from badc_core.log import get_logger
 from badc_core.model import Device, Event
@@ -36,10 +36,12 @@ from badc_core.run_folders import (
     read_asked,
     settled_shards,
 )
+from badc_core.run_record import record
 from badc_core.runs import Progress, RunSummary
 from badc_core.sinks import open_sinks
 from badc_core.summary import SummaryWriter, summary_path
 from badc_core.tally import Tally
+from badc_core.task_facts import write_task_facts
 from badc_core.telemetry import Hub
 
 __all__ = ["follow"]
@@ -87,8 +89,18 @@ def follow(
         `stop` was set and work is left.
     RunnerError
         Shards failed for good.
+
+    Notes
+    -----
+    A run that came to its end leaves the facts of its tasks beside its log, and its record in the dataset, where one is
+    wanted. That those cannot be written does not undo the run; the summary says why.
     """
-    return _Follower(folder, scheduler, submission, on_progress, host, stop).go()
+    summary = _Follower(folder, scheduler, submission, on_progress, host, stop).go()
+    try:
+        write_task_facts(folder)
+        return evolve(summary, commit=record(folder, summary.exit_code))
+    except BadcError as error:
+        return evolve(summary, unrecorded=error.message)
 
 
 @define

@@ -13,8 +13,34 @@ import attrs
 from badc_core import datalad, layout, manifest
 from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
+from badc_core.task_facts import TASKS_ENDING
 
-__all__ = ["datalad_run_argv", "datalad_run_command"]
+__all__ = ["Record", "datalad_run_argv", "datalad_run_command", "record_of"]
+
+_LOG_ENDINGS = ("", ".summary.json", ".summary.json.workers.csv")
+
+
+@attrs.frozen
+class Record:
+    """What a dataset is to remember of one run.
+
+    Parameters
+    ----------
+    dataset
+        Its folder, in which the command is run.
+    message
+        First line of the record.
+    inputs, outputs
+        Paths in the dataset.
+    command
+        Program and arguments, with the braces doubled that would be placeholders for DataLad.
+    """
+
+    dataset: Path
+    message: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    command: tuple[str, ...]
 
 
 def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> str:
@@ -23,12 +49,12 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), 
     Parameters
     ----------
     request, hawkears_args, dataset
-        As for :func:`datalad_run_argv`.
+        As for :func:`record_of`.
 
     Raises
     ------
     BadcError
-        As :func:`datalad_run_argv`.
+        As :func:`record_of`.
     """
     where, argv = datalad_run_argv(request, hawkears_args, dataset)
     return f"cd {shlex.quote(str(where))} && {shlex.join(argv)}"
@@ -38,6 +64,23 @@ def datalad_run_argv(
     request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None
 ) -> tuple[Path, list[str]]:
     """Return the folder to be in, and the ``datalad run`` that does what `request` asks for.
+
+    Parameters
+    ----------
+    request, hawkears_args, dataset
+        As for :func:`record_of`.
+
+    Raises
+    ------
+    BadcError
+        As :func:`record_of`.
+    """
+    record = record_of(request, hawkears_args, dataset)
+    return record.dataset, datalad.run_argv(record.message, record.inputs, record.outputs, record.command)
+
+
+def record_of(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> Record:
+    """Return what a dataset is to remember of a run.
 
     Parameters
     ----------
@@ -71,12 +114,16 @@ def datalad_run_argv(
         # As it stands, the default would mean the dataset of each chunk's source, which may be another.
         here = "{dspath}/" if Path(output) == layout.DEFAULT_OUTPUT else ""
         command += ["--output-dir", here + datalad.doubled(output)]
-    outputs = [output, *(log + ending for ending in ("", ".summary.json", ".summary.json.workers.csv"))]
-    return dataset, datalad.run_argv(
+    outputs = [output, *(log + ending for ending in _LOG_ENDINGS)]
+    if request.scheduler != "local":
+        outputs.append(log + TASKS_ENDING)
+        command.append("--no-record-datalad")  # `datalad rerun` makes the record
+    return Record(
+        dataset,
         f"badc infer {request.manifest.stem}",
-        [relative],
-        [path for path in outputs if not path.startswith("../")],  # only what lies in the dataset can be saved there
-        command,
+        (relative,),
+        tuple(path for path in outputs if not path.startswith("../")),  # only what lies in the dataset can be saved
+        tuple(command),
     )
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "note_elsewhere",
     "note_ended",
     "read_asked",
+    "read_ended",
     "read_submission",
     "run_folders",
     "scheduler_of",
@@ -164,6 +165,11 @@ def note_elsewhere(base: Path, folder: Path) -> None:
 def note_ended(folder: Path, how: str, **facts: Any) -> None:
     """Write ``ended.json``: workers that still come do nothing more, and other runs may use the output folder."""
     _write(folder / ENDED_FILE, {"ended_at": _now(), "how": how, **facts})
+
+
+def read_ended(folder: Path) -> Mapping[str, Any]:
+    """Return what ``ended.json`` says; nothing while the run goes on."""
+    return _read(folder / ENDED_FILE) or {}
 
 
 # ---------------------------------------------------------------------------------------------- shards

@@ -60,6 +60,9 @@ class RunRequest:
         From TOML.
     detach
         Return once the run was handed over, where the scheduler's work goes on by itself.
+    record
+        Whether a run that goes on by itself is recorded in its DataLad dataset when it has ended; ``None``: where that
+        can be. Nothing is recorded of other runs; see :func:`badc_core.provenance.datalad_run_argv` for those.
     """
 
     manifest: Path
@@ -82,6 +85,7 @@ class RunRequest:
     wait_s: float = 0.0
     settings: Settings = field(factory=Settings)
     detach: bool = False
+    record: bool | None = False
 
 
 @frozen
@@ -141,6 +145,10 @@ class RunSummary:
         Events that a telemetry sink was too slow for, by sink.
     detached
         The run goes on by itself; nothing is known of its end.
+    commit
+        The commit in which a DataLad dataset remembers the run; ``None``: it does not.
+    unrecorded
+        Why it does not, although it should.
     """
 
     plan: Plan
@@ -155,6 +163,8 @@ class RunSummary:
     problems: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(factory=dict)
     detached: bool = False
+    commit: str | None = None
+    unrecorded: str | None = None
 
 
 @frozen

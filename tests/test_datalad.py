@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import shlex
 import shutil
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import runs
+from datalad_tools import commits, identify, kept, needs_tools, objects, shell, tool, unsaved
 from sounds import noise, write
 
 from badc_core import annex, chunk_jobs, datalad, manifest
@@ -20,59 +19,13 @@ from badc_core.chunk_status import Job, read_content, read_status
 
 NASTY = """it's {b} [c] "q" * $HOME"""
 
-_TOOLS = datalad.environment()["PATH"]
-needs_tools = pytest.mark.skipif(
-    any(shutil.which(tool, path=_TOOLS) is None for tool in ("datalad", "git-annex")),
-    reason="datalad and git-annex are not installed",
-)
-
-
-def tool(*words: object, at: Path, code: int = 0) -> str:
-    """Run a program in a folder; return all that it wrote."""
-    done = subprocess.run(
-        [*map(str, words)],
-        cwd=at,
-        env=datalad.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
-
-
-def shell(script: str, at: Path, code: int = 0) -> str:
-    """Let a shell do what was printed for it."""
-    return tool("sh", "-c", script, at=at, code=code)
-
-
-def commits(dataset: Path) -> list[str]:
-    return tool("git", "log", "--format=%s", at=dataset).splitlines()
-
-
-def unsaved(dataset: Path) -> str:
-    return tool("git", "status", "--porcelain", at=dataset)
-
-
-def objects(dataset: Path) -> Mapping[Path, str]:
-    """Return what git-annex keeps, with the checksum of each."""
-    found = (path for path in (dataset / ".git/annex/objects").rglob("*") if path.is_file())
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-
-def kept(before: Mapping[Path, str], dataset: Path) -> bool:
-    """Whether everything that git-annex kept is there as it was: nobody wrote through a link."""
-    return before.items() <= objects(dataset).items()
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with two recordings, saved: links into the store of git-annex."""
     root = tmp_path_factory.mktemp("datalad") / "set"
     with pytest.MonkeyPatch.context() as patch:
-        _identify(patch)
+        identify(patch)
         tool("datalad", "create", root, at=root.parent)
         write(root / "audio/a.wav", noise(2))
         write(root / f"audio/sub/{NASTY}.wav", noise(2, seed=1))
@@ -81,23 +34,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _identify(patch: pytest.MonkeyPatch) -> None:
-    for role in ("AUTHOR", "COMMITTER"):
-        patch.setenv(f"GIT_{role}_NAME", "Tester")
-        patch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
-
-
 @pytest.fixture
 def dataset(template: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a dataset of its own for a test, in a folder whose name needs quoting."""
-    _identify(monkeypatch)
+    identify(monkeypatch)
     return Path(shutil.copytree(template, isolated / "my {set}", symlinks=True))
 
 
 @pytest.fixture
 def clone(template: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a clone, which has no recordings yet but knows where to get them."""
-    _identify(monkeypatch)
+    identify(monkeypatch)
     tool("git", "clone", "--quiet", template, isolated / "clone", at=isolated)
     tool("git", "annex", "init", at=isolated / "clone")
     assert annex.content_missing(isolated / "clone/audio/a.wav")

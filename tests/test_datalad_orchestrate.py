@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import runs
+from datalad_tools import commits, identify, needs_tools, tool
 from sounds import noise, write
 
-from badc_core import annex, datalad, manifest
+from badc_core import annex, manifest
 
-pytestmark = pytest.mark.skipif(
-    any(shutil.which(tool, path=datalad.environment()["PATH"]) is None for tool in ("datalad", "git-annex")),
-    reason="datalad and git-annex are not installed",
-)
+pytestmark = needs_tools
 NAMES = ["a", """it's {b} [c] $HOME"""]
-
-
-def tool(*words: object, at: Path) -> str:
-    """Run a program in a folder; return all that it wrote."""
-    done = subprocess.run(
-        [*map(str, words)],
-        cwd=at,
-        env=datalad.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def commits(dataset: Path) -> list[str]:
-    return tool("git", "log", "--format=%s", at=dataset).splitlines()
 
 
 def results(dataset: Path) -> list[Path]:
@@ -49,7 +26,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with two recordings, which are links into the store of git-annex, and cut them."""
     root = tmp_path_factory.mktemp("datalad") / "set"
     with pytest.MonkeyPatch.context() as patch:
-        _identify(patch)
+        identify(patch)
         tool("datalad", "create", root, at=root.parent)
         for number, name in enumerate(NAMES):
             write(root / f"audio/{name}.wav", noise(2, seed=number))
@@ -58,16 +35,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _identify(patch: pytest.MonkeyPatch) -> None:
-    for role in ("AUTHOR", "COMMITTER"):
-        patch.setenv(f"GIT_{role}_NAME", "Tester")
-        patch.setenv(f"GIT_{role}_EMAIL", "tester@example.org")
-
-
 @pytest.fixture
 def dataset(template: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a dataset of its own for a test, in a folder whose name needs quoting."""
-    _identify(monkeypatch)
+    identify(monkeypatch)
     return Path(shutil.copytree(template, isolated / "my {set}", symlinks=True))
 
 

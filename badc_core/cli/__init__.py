@@ -44,6 +44,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
         {
             "cancel": ("Stop the jobs of a run", "badc_core.cli.jobs:cancel"),
             "list": ("List such runs", "badc_core.cli.jobs:list_runs"),
+            "record": ("Record a run in its DataLad dataset, when that failed before", "badc_core.cli.jobs:record"),
             "logs": ("Show what the workers of a run wrote", "badc_core.cli.jobs:logs"),
             "resume": ("Take a run up again, follow it, and say how it ended", "badc_core.cli.jobs:resume"),
             "status": ("Say where every shard of a run stands", "badc_core.cli.jobs:status"),

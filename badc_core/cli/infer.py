@@ -86,6 +86,11 @@ _RUN_OPTIONS = (
     click.option("--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."),
     click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
     click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing."),
+    click.option(
+        "--record-datalad/--no-record-datalad",
+        default=None,
+        help="Record the work in its DataLad dataset.  [default: if the scheduler's work goes on by itself]",
+    ),
     click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
     click.option("--show-config", is_flag=True, help="Say where each value came from; run nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout."),
@@ -117,6 +122,10 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
         return ExitCode.OK
     if given["dry_run"]:
         return _dry_run(request, as_json=given["as_json"])
+    if given["record_datalad"] and not goes_on_by_itself(request.scheduler):
+        from badc_core.provenance import datalad_run_argv
+
+        return _through_datalad(*datalad_run_argv(request, given["hawkears_args"]))
     return execute(request, as_json=given["as_json"], quiet=given["quiet"])
 
 
@@ -146,7 +155,30 @@ def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRe
         wait_s=given["wait"],
         settings=settings,
         detach=given["detach"],
+        record=given["record_datalad"],
     )
+
+
+def goes_on_by_itself(scheduler: str) -> bool:
+    """Whether a scheduler's work goes on without this process."""
+    from badc_core.host import default_host
+    from badc_core.specs import SchedulerSpec
+
+    return default_host().find(SchedulerSpec, scheduler).detached
+
+
+def _through_datalad(dataset: Path, argv: list[str]) -> int:
+    """Have ``datalad run`` do the work, and pass on what it says."""
+    from badc_core.datalad import call, may_record
+
+    if not may_record(dataset):
+        raise UsageError(
+            "Nothing can be recorded here: datalad is not installed, or BADC_DISABLE_DATALAD is set.",
+            hint="pip install datalad git-annex",
+        )
+    status, said = call(argv, dataset)
+    click.echo(said, nl=False)
+    return status
 
 
 def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -239,7 +271,7 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
 
 def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) -> int:
     """Run, show progress, print how it ended, and return the exit status."""
-    from badc_core.cli.outcome import detached_text, outcome_json, outcome_text
+    from badc_core.cli.outcome import detached_text, exit_code, outcome_json, outcome_text
     from badc_core.cli.progress import ProgressLine
     from badc_core.engine import run as run_engine
 
@@ -251,7 +283,7 @@ def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) 
         click.echo(detached_text(summary.folder))
     else:
         click.echo(outcome_text(summary))
-    return summary.exit_code
+    return exit_code(summary)
 
 
 def _print_json(entry: dict[str, Any]) -> None:

@@ -165,6 +165,7 @@ class Work:
             resume=self.resume,
             resume_summary=summary if self.trust_summary and summary.exists() else None,
             settings=self.settings,
+            record=None if self.record else False,
         )
 
 
@@ -266,9 +267,11 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
     Interrupted
         It was asked to stop; what was committed stays.
     """
+    from badc_core.cli.infer import goes_on_by_itself
     from badc_core.datalad import may_record
 
-    recording = work.record and may_record(work.places.dataset)
+    # A scheduler whose work goes on by itself: the engine makes one record when all is there.
+    recording = work.record and not goes_on_by_itself(work.scheduler) and may_record(work.places.dataset)
     for number, job in enumerate(jobs, 1):
         try:
             told = _recorded(job, work, complaints) if recording else _direct(job, work, complaints)
@@ -293,8 +296,12 @@ def _direct(job: InferJob, work: Work, complaints: Complaints) -> str:
     counts, planned = summary.counts, summary.planned
     if counts.failures:
         complaints.lose(f"{job.recording_id}: {counted(counts.failures, 'chunk')} failed; the results say why.")
+    if summary.unrecorded is not None:
+        hint = f"When that is mended: badc jobs record {summary.folder}"
+        complaints.lose(f"{job.recording_id} is done, but not recorded: {summary.unrecorded} {hint}")
     before = f", {planned.done} done before" if planned.done else ""
-    return f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{before}"
+    recorded = ", recorded" if summary.commit is not None else ""
+    return f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{before}{recorded}"
 
 
 def _recorded(job: InferJob, work: Work, complaints: Complaints) -> str:

@@ -198,7 +198,7 @@ def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool)
 
     For a run whose command was stopped or detached, from any machine that can reach the scheduler.
     """
-    from badc_core.cli.outcome import detached_text, outcome_json, outcome_text
+    from badc_core.cli.outcome import detached_text, exit_code, outcome_json, outcome_text
     from badc_core.cli.progress import ProgressLine
     from badc_core.following import resume as resume_run
 
@@ -212,4 +212,33 @@ def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool)
         _print_json(outcome_json(summary))
     else:
         click.echo(outcome_text(summary))
-    return summary.exit_code
+    return exit_code(summary)
+
+
+# ---------------------------------------------------------------------------------------------- record
+
+
+@click.command()
+@_run
+@_output_dir
+def record(run: str, output_dir: Path) -> int:
+    """Save what RUN made in its DataLad dataset, in one commit, where that could not be done when it ended."""
+    from badc_core.run_folders import read_ended
+    from badc_core.run_record import read_wanted
+    from badc_core.run_record import record as record_run
+    from badc_core.task_facts import write_task_facts
+
+    folder = _find(run, output_dir)
+    wanted = read_wanted(folder)
+    if wanted is None:
+        raise BadcError(f"No record of the run {folder.name} was asked for.", hint="`datalad save` keeps what it made.")
+    ended = read_ended(folder)
+    if ended.get("how") != "complete":
+        raise BadcError(
+            f"The run {folder.name} has not come to its end.", hint=f"Follow it there: badc jobs resume {folder.name}"
+        )
+    if wanted.commit is None:
+        write_task_facts(folder)
+    commit = record_run(folder, ExitCode.SOME_FAILED if ended.get("failures") else ExitCode.OK)
+    click.echo(f"Recorded   {commit} in {wanted.record.dataset}")
+    return ExitCode.OK

@@ -7,9 +7,10 @@ from typing import Any
 
 from badc_core.cli.progress import duration
 from badc_core.cli.wording import counted
+from badc_core.errors import ExitCode
 from badc_core.runs import RunSummary
 
-__all__ = ["detached_text", "outcome_json", "outcome_text"]
+__all__ = ["detached_text", "exit_code", "outcome_json", "outcome_text"]
 
 _REASONS_SHOWN = 3
 _REASON_WIDTH = 200
@@ -48,7 +49,14 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
         "waiting_s": {report.worker: round(report.waiting_s, 3) for report in summary.reports},
         "predicting_s": {report.worker: round(report.predicting_s, 3) for report in summary.reports},
         "problems": list(summary.problems),
+        "commit": summary.commit,
+        "unrecorded": summary.unrecorded,
     }
+
+
+def exit_code(summary: RunSummary) -> int:
+    """Return the exit status: a run that should have been recorded and was not is no success."""
+    return summary.exit_code or (ExitCode.ERROR if summary.unrecorded else ExitCode.OK)
 
 
 def detached_text(folder: Path) -> str:
@@ -101,6 +109,11 @@ def outcome_text(summary: RunSummary) -> str:
         lines.append(f"Summary    {summary.summary_path}")
     if summary.folder is not None:
         lines.append(f"Run        {summary.folder}")
+    if summary.commit is not None:
+        lines.append(f"Recorded   {summary.commit}")
+    if summary.unrecorded is not None:
+        lines += ["", f"The run is complete, but not recorded: {summary.unrecorded}"]
+        lines.append(f"When that is mended: badc jobs record {summary.folder or ''}".rstrip())
     return "\n".join(lines)
 
 
