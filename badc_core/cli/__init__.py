@@ -31,6 +31,14 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "split": ("Show the chunks of a recording", "badc_core.cli.chunk:split"),
         },
     ),
+    "data": (
+        "Bring datasets here, and say which are here",
+        {
+            "connect": ("Bring a dataset here, or up to date", "badc_core.cli.data:connect"),
+            "disconnect": ("Forget a dataset, or delete it here", "badc_core.cli.data:disconnect"),
+            "status": ("List datasets, and whether they are here", "badc_core.cli.data:status"),
+        },
+    ),
     "infer": (
         "Run a classifier over a manifest",
         {
