@@ -13,6 +13,7 @@ from pathlib import Path
 
 import inputs
 from hawkears_cpu import hawkears
+from large import archive, cluster
 from measure import Measured, badc, measure, median_of
 from rows import Row
 
@@ -136,6 +137,8 @@ CASES: dict[str, Callable[[Path], Iterator[Row]]] = {
     "birdnet": birdnet,
     "hawkears": hawkears,
     "million": million,
+    "archive": archive,
+    "cluster": cluster,
 }
 
 
