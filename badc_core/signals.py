@@ -246,7 +246,8 @@ class SignalReader:
                 for frames in (lead, got, before, after, end)
             )
             if ends:  # not a sample of the recording's last ones is lost to rounding
-                after = max(0, end - lead - got_out)
+                most = resampled_frames(window.halo, info.sample_rate_hz, opened.to_hz)
+                after = min(max(0, end - lead - got_out), most)
         else:
             got_out = got
         samples = self._cut(samples, lead - before, before + got_out + after)
