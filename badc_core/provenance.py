@@ -14,7 +14,7 @@ from badc_core import datalad, layout, manifest
 from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 
-__all__ = ["datalad_run_argv", "datalad_run_command"]
+__all__ = ["changed_flags", "datalad_run_argv", "datalad_run_command", "hawkears_flags"]
 
 
 def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> str:
@@ -65,7 +65,7 @@ def datalad_run_argv(
         log = f"artifacts/telemetry/{layout.telemetry_slug(request.manifest)}_log.jsonl"
     else:
         log = _inside(request.telemetry_log, dataset)
-    command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
+    command = ["badc", "infer", "run", relative, *changed_flags(request, dataset), *hawkears_flags(hawkears_args)]
     command = [datalad.doubled(part) for part in [*command, "--telemetry-log", log]]
     if changed:
         # As it stands, the default would mean the dataset of each chunk's source, which may be another.
@@ -104,8 +104,16 @@ def _inside(path: Path, dataset: Path) -> str:
     return os.path.relpath(absolute, dataset)
 
 
-def _changed(request: RunRequest, dataset: Path) -> list[str]:
-    """Return the flags of options that differ from their defaults."""
+def changed_flags(request: RunRequest, dataset: Path) -> list[str]:
+    """Return the flags of ``badc infer run`` for what differs from its defaults, save places and HawkEars' arguments.
+
+    Parameters
+    ----------
+    request
+        The run.
+    dataset
+        What paths count from.
+    """
     defaults = {spec.name: spec.default for spec in attrs.fields(RunRequest)}
     options = dict(request.options)
     flags: list[str] = []
@@ -133,8 +141,9 @@ def _changed(request: RunRequest, dataset: Path) -> list[str]:
     if request.resume_summary is not None:
         flags += ["--resume-summary", os.path.relpath(request.resume_summary.expanduser().absolute(), dataset)]
     flags += [part for sink in request.telemetry for part in ("--telemetry", sink)]
-    given = (request.fail_fast, request.replace, not request.resume)
-    flags += [flag for flag, on in zip(("--fail-fast", "--replace", "--no-resume"), given, strict=True) if on]
+    given = (request.fail_fast, request.replace, request.share, not request.resume)
+    names = ("--fail-fast", "--replace", "--share", "--no-resume")
+    flags += [flag for flag, on in zip(names, given, strict=True) if on]
     return flags
 
 
@@ -147,5 +156,6 @@ def _pairs(flag: str, values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _hawkears(arguments: Sequence[str]) -> list[str]:
+def hawkears_flags(arguments: Sequence[str]) -> list[str]:
+    """Return the flags for HawkEars' arguments, in its spelling."""
     return [part for argument in arguments for part in ("--hawkears-arg", argument)]

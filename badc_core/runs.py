@@ -60,6 +60,8 @@ class RunRequest:
         From TOML.
     detach
         Return once the run was handed over, where the scheduler's work goes on by itself.
+    share
+        Share output folders with runs over manifests of other names; they must list other recordings.
     """
 
     manifest: Path
@@ -82,6 +84,7 @@ class RunRequest:
     wait_s: float = 0.0
     settings: Settings = field(factory=Settings)
     detach: bool = False
+    share: bool = False
 
 
 @frozen

@@ -82,6 +82,7 @@ _RUN_OPTIONS = (
         metavar="SECONDS",
         help="Wait so long for another run that holds the folder.",
     ),
+    click.option("--share", is_flag=True, help="Share the output folder with runs over manifests of other recordings."),
     click.option("--runner-cmd", help="A program to run per chunk; --input and --output are added."),
     click.option("--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."),
     click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
@@ -146,6 +147,7 @@ def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRe
         wait_s=given["wait"],
         settings=settings,
         detach=given["detach"],
+        share=given["share"],
     )
 
 
