@@ -27,6 +27,8 @@ __all__ = ["hand_script"]
 
 _NAME = re.compile(r"""[^\s"'\\#%/]+""")
 
+_NOT_AGAIN = 'if ((warned)); then echo "Task $task was stopped near its time limit: it needs more." >&2; fi'
+
 
 def hand_script(options: SlurmOptions, array: ArrayScript, badc: tuple[str, ...]) -> str:
     """Return the script.
@@ -77,7 +79,7 @@ def hand_script(options: SlurmOptions, array: ArrayScript, badc: tuple[str, ...]
         *supervised(array.command, "TERM"),
         *array.finish,
         "",
-        *(put_back(options.requeue, "TERM", "submit the script again") if again else ()),
+        *(put_back(options.requeue, "TERM", "submit the script again") if again else (_NOT_AGAIN,)),
         'exit "$status"',
     ]
     return "\n".join(lines) + "\n"
