@@ -352,27 +352,19 @@ class DetachedScheduler(Scheduler, Protocol):
 class ArrayScript:
     """What each task of an array is to do, for a script that somebody submits by hand: lines of bash, in strict mode.
 
-    ``$index`` is the task's number, from 0. ``"${badc[@]}"`` calls ``badc``.
+    ``$index`` is the task's number, from 0; ``"${badc[@]}"`` calls ``badc``.
 
     Parameters
     ----------
-    name
-        Of the job.
-    tasks
-        How many.
-    prepare
-        Comes first; it may end the task with ``exit``.
-    command
-        The work, one command. Near the time limit it is told to end, by SIGTERM, and its status 75 says that the same
-        task is to go on later.
-    finish
-        Comes after that, where ``$status`` is the command's.
+    name, tasks
+        Of the job; how many.
+    prepare, command, finish
+        What comes first, and may ``exit``; the work; what comes after it, where ``$status`` is its exit status. Near
+        the time limit `command` is told to end, by SIGTERM, and its status 75 says that the task is to go on later.
     again
         A task that was stopped may go on where it was. Else it would begin anew.
-    workdir
-        Where relative paths count from, once `prepare` is over.
-    folders
-        Others that the command must see, where it runs in a container.
+    workdir, folders
+        Where relative paths count from after `prepare`; what else the command must see where it runs in a container.
     """
 
     name: str
