@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,13 @@ from badc_core.runs import RunRequest
 __all__ = ["datalad_run_command"]
 
 
-def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) -> str:
+def datalad_run_command(request: RunRequest) -> str:
     """Return a shell command: the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
     request
         The run.
-    hawkears_args
-        Arguments for HawkEars, in its spelling.
 
     Raises
     ------
@@ -43,7 +41,7 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = ()) 
         log = f"artifacts/telemetry/{layout.telemetry_slug(request.manifest)}_log.jsonl"
     else:
         log = _inside(request.telemetry_log, dataset)
-    command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
+    command = ["badc", "infer", "run", relative, *_changed(request, dataset)]
     command += ["--telemetry-log", log]
     if changed:
         command += ["--output-dir", output]
@@ -86,14 +84,16 @@ def _changed(request: RunRequest, dataset: Path) -> list[str]:
     defaults = {spec.name: spec.default for spec in attrs.fields(RunRequest)}
     options = dict(request.options)
     flags: list[str] = []
+    arguments: list[Any] = []
     if request.runner == "command":
         flags += ["--runner-cmd", str(options.pop("command"))]
     elif request.runner == "hawkears":
         flags.append("--use-hawkears")
-        options.pop("args", None)  # said in its own spelling
+        own = options.pop("args", [])
+        arguments = [own] if isinstance(own, str) else list(own)
     elif request.runner != "stub":
         flags += ["--runner", request.runner]
-    flags += _pairs("-o", options)
+    flags += [*_pairs("-o", options), *(part for one in arguments for part in ("--hawkears-arg", str(one)))]
     for name, flag in (
         ("layout", "--layout"),
         ("max_gpus", "--max-gpus"),
@@ -122,7 +122,3 @@ def _pairs(flag: str, values: Mapping[str, Any]) -> list[str]:
         for one in value if isinstance(value, (list, tuple)) else [value]:
             found += [flag, f"{key}={one}"]
     return found
-
-
-def _hawkears(arguments: Sequence[str]) -> list[str]:
-    return [part for argument in arguments for part in ("--hawkears-arg", argument)]
