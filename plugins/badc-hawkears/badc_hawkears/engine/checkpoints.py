@@ -74,7 +74,7 @@ class Checkpoints:
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
             raise RunnerError(
                 f"The checkpoint {path} cannot be read: {_brief(error)}",
-                hint="It is damaged or only half there: fetch it anew with hawkears init.",
+                hint="It is damaged or only half there: fetch it anew with hawkears init --dest FOLDER.",
                 retry=False,
             ) from error
         lacking = [part for part in self._parts if not isinstance(found, Mapping) or part not in found]
