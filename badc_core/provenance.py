@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from badc_core import datalad, layout, manifest
 from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 
-__all__ = ["changed_flags", "datalad_run_argv", "datalad_run_command", "hawkears_flags"]
+__all__ = ["changed_flags", "datalad_run_argv", "datalad_run_command"]
 
 
-def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> str:
+def datalad_run_command(request: RunRequest, dataset: Path | None = None) -> str:
     """Return a shell command: the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
-    request, hawkears_args, dataset
+    request, dataset
         As for :func:`datalad_run_argv`.
 
     Raises
@@ -30,21 +30,17 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), 
     BadcError
         As :func:`datalad_run_argv`.
     """
-    where, argv = datalad_run_argv(request, hawkears_args, dataset)
+    where, argv = datalad_run_argv(request, dataset)
     return f"cd {shlex.quote(str(where))} && {shlex.join(argv)}"
 
 
-def datalad_run_argv(
-    request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None
-) -> tuple[Path, list[str]]:
+def datalad_run_argv(request: RunRequest, dataset: Path | None = None) -> tuple[Path, list[str]]:
     """Return the folder to be in, and the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
     request
         The run.
-    hawkears_args
-        Arguments for HawkEars, in its spelling.
     dataset
         Where it is recorded; ``None``: in the dataset that all chunks are in.
 
@@ -65,7 +61,7 @@ def datalad_run_argv(
         log = f"artifacts/telemetry/{layout.telemetry_slug(request.manifest)}_log.jsonl"
     else:
         log = _inside(request.telemetry_log, dataset)
-    command = ["badc", "infer", "run", relative, *changed_flags(request, dataset), *hawkears_flags(hawkears_args)]
+    command = ["badc", "infer", "run", relative, *changed_flags(request, dataset)]
     command = [datalad.doubled(part) for part in [*command, "--telemetry-log", log]]
     if changed:
         # As it stands, the default would mean the dataset of each chunk's source, which may be another.
@@ -105,7 +101,7 @@ def _inside(path: Path, dataset: Path) -> str:
 
 
 def changed_flags(request: RunRequest, dataset: Path) -> list[str]:
-    """Return the flags of ``badc infer run`` for what differs from its defaults, save places and HawkEars' arguments.
+    """Return the flags of ``badc infer run`` for what differs from its defaults, save places.
 
     Parameters
     ----------
@@ -117,14 +113,16 @@ def changed_flags(request: RunRequest, dataset: Path) -> list[str]:
     defaults = {spec.name: spec.default for spec in attrs.fields(RunRequest)}
     options = dict(request.options)
     flags: list[str] = []
+    arguments: list[Any] = []
     if request.runner == "command":
         flags += ["--runner-cmd", str(options.pop("command"))]
     elif request.runner == "hawkears":
         flags.append("--use-hawkears")
-        options.pop("args", None)  # said in its own spelling
+        own = options.pop("args", [])
+        arguments = [own] if isinstance(own, str) else list(own)
     elif request.runner != "stub":
         flags += ["--runner", request.runner]
-    flags += _pairs("-o", options)
+    flags += [*_pairs("-o", options), *(part for one in arguments for part in ("--hawkears-arg", str(one)))]
     for name, flag in (
         ("layout", "--layout"),
         ("max_gpus", "--max-gpus"),
@@ -154,8 +152,3 @@ def _pairs(flag: str, values: Mapping[str, Any]) -> list[str]:
         for one in value if isinstance(value, (list, tuple)) else [value]:
             found += [flag, f"{key}={one}"]
     return found
-
-
-def hawkears_flags(arguments: Sequence[str]) -> list[str]:
-    """Return the flags for HawkEars' arguments, in its spelling."""
-    return [part for argument in arguments for part in ("--hawkears-arg", argument)]

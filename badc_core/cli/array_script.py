@@ -124,7 +124,7 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
     from badc_core.host import default_host
     from badc_core.preparing import open_scheduler
     from badc_core.protocols import ScriptWriter
-    from badc_core.provenance import changed_flags, hawkears_flags
+    from badc_core.provenance import changed_flags
 
     options = {**work.settings.table("scheduler", SCHEDULER), **pairs(given["scheduler_options"], "-s")}
     options |= {key: given[name] for name, (key, _) in _OPTIONS.items() if given[name] is not None}
@@ -158,7 +158,7 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
             given["sockeye_job_name"],
             jobs,
             dataset,
-            [*flags, *hawkears_flags(work.hawkears_args)],
+            flags,
             globals_=() if settings is None else ("--config", str(settings.expanduser().absolute())),
             log_dir=None if log_dir is None else work.places.inside(log_dir),
             check_chunks=given["require_complete_chunks"],

@@ -114,7 +114,7 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
     if given["print_datalad_run"]:
         from badc_core.provenance import datalad_run_command
 
-        click.echo(datalad_run_command(request, given["hawkears_args"]))
+        click.echo(datalad_run_command(request))
         return ExitCode.OK
     if given["dry_run"]:
         return _dry_run(request, as_json=given["as_json"])
@@ -172,7 +172,8 @@ def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[
             raise UsageError("--runner-cmd is empty.", hint="Name the program, with its arguments in one text.")
         options["command"] = given["runner_cmd"]
     if given["hawkears_args"]:
-        options["args"] = list(given["hawkears_args"])
+        others = options.get("args", [])
+        options["args"] = [*([others] if isinstance(others, str) else others), *given["hawkears_args"]]
     return runner, options
 
 

@@ -139,6 +139,6 @@ def _print_commands(jobs: Sequence[InferJob], work: Work) -> None:
     dataset = work.places.dataset
     if not (dataset / ".datalad").exists():
         raise BadcError(f"{dataset} is no DataLad dataset.", hint="`datalad create --force` makes it one.")
-    lines = [datalad_run_command(work.request(job), work.hawkears_args, dataset) for job in jobs]
+    lines = [datalad_run_command(work.request(job), dataset) for job in jobs]
     for line in lines:
         click.echo(line)

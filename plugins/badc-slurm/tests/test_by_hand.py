@@ -226,7 +226,7 @@ def test_hawkears_is_asked_in_its_own_words(dataset: Path, isolated: Path, cli: 
     cli("infer", "orchestrate", dataset, "--slurm-script", "array.sh", "--sockeye-no-bundle", *words).ok()
     assert task(isolated / "array.sh", 1).returncode == 0
     assert shlex.join(noted()[0]).endswith(
-        "--use-hawkears --wait 120 --share --hawkears-arg --min_score --hawkears-arg 0.5 -- manifests/a.csv"
+        "--use-hawkears --hawkears-arg --min_score --hawkears-arg 0.5 --wait 120 --share -- manifests/a.csv"
     )
 
 
