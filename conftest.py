@@ -13,10 +13,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 from attrs import frozen
 
 REPOSITORY = Path(__file__).resolve().parent
+
+# How long an example takes says more about a busy machine than about the code.
+hypothesis.settings.register_profile("badc", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("badc")
 
 
 @frozen

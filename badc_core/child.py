@@ -97,6 +97,7 @@ def _signals(message: Mapping[str, Any], memory: int) -> list[Signal]:
                 entry["halo_after"],
                 None if entry["path"] is None else Path(entry["path"]),
                 entry["missing_ms"],
+                entry["read_to"],
             )
         )
     return signals

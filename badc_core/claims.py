@@ -3,13 +3,15 @@
 ``<output>/.badc/claim.json`` is made exclusively (which holds on NFS, too), says who holds the folder, and is touched
 every few seconds. A claim whose holder is known to be dead, or that was not touched for a minute by the clock of the
 file system, is taken over. Who lost a claim that way finds out before the next commit, and stops: see
-:meth:`Claim.verify`.
+:meth:`Claim.verify`. Runs that cannot get in each other's way may hold shares of a folder, ``claim-….json``, side by
+side; who holds the whole folder holds it alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -28,6 +30,9 @@ __all__ = ["Claim", "claim"]
 
 STALE_AFTER_S = 60.0
 TOUCH_EVERY_S = 5.0
+ASK_EVERY_S = 0.2
+HANDING_OUT_S = 10.0
+"""For so long a share is waited for, whatever else is waited for: many tasks of an array begin in one moment."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
@@ -181,8 +186,15 @@ def _age_s(path: Path) -> float:
         probe.unlink()
 
 
-def claim(base: Path, run_id: str, *, wait_s: float = 0.0, stopping: Callable[[], bool] = lambda: False) -> Claim:
-    """Claim an output folder.
+def claim(
+    base: Path,
+    run_id: str,
+    *,
+    wait_s: float = 0.0,
+    stopping: Callable[[], bool] = lambda: False,
+    share: str | None = None,
+) -> Claim:
+    """Claim an output folder, or a share of it.
 
     Parameters
     ----------
@@ -194,6 +206,9 @@ def claim(base: Path, run_id: str, *, wait_s: float = 0.0, stopping: Callable[[]
         How long to wait for another run to end.
     stopping
         Says whether to give up waiting.
+    share
+        Claim only what goes by this name. Shares of other names may be held at the same time; the whole folder and a
+        share of it may not.
 
     Raises
     ------
@@ -204,32 +219,81 @@ def claim(base: Path, run_id: str, *, wait_s: float = 0.0, stopping: Callable[[]
     Interrupted
         `stopping` said so.
     """
-    path = base / STATE_FOLDER / "claim.json"
+    folder = base / STATE_FOLDER
     me = _whoami(run_id)
     until = time.monotonic() + wait_s
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         while True:
-            if _take(path, me):
-                return Claim(path, me)
+            # Shares are handed out by who holds the whole folder, for that moment.
+            patience_s = max(until, time.monotonic() + HANDING_OUT_S) if share is not None else until
+            whole = _hold(folder / "claim.json", me, patience_s, stopping)
             try:
-                holder = _read(path)
-                stale = (holder is not None and _is_dead(holder, me)) or _age_s(path) > STALE_AFTER_S
-            except FileNotFoundError:
-                continue
-            if stale:
-                _set_aside(path, holder)
-            elif time.monotonic() >= until:
-                raise HeldError(
-                    f"{base} is in use by {_describe(holder)}.",
-                    hint="Wait for it (--wait SECONDS), stop it, or choose another --output-dir.",
-                )
-            elif stopping():
-                raise Interrupted(f"Stopped while waiting for {base}, which is in use by {_describe(holder)}.")
+                if share is None:
+                    _check_no_shares(folder, me)
+                    return whole
+                held = _hold(folder / f"claim-{_digest(share)}.json", me, 0.0, stopping)
+            except HeldError:
+                whole.release()
+                if time.monotonic() >= until:
+                    raise
+            except BaseException:
+                whole.release()
+                raise
             else:
-                time.sleep(0.2)
+                whole.release()
+                return held
+            if stopping():
+                raise Interrupted(f"Stopped while waiting for {base}, which is in use.")
+            time.sleep(ASK_EVERY_S)
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain(error, folder / "claim.json") from error
+
+
+def _digest(name: str) -> str:
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _hold(path: Path, me: dict[str, Any], until: float, stopping: Callable[[], bool]) -> Claim:
+    """Make a claim file, once nobody living holds it; `until` by the monotonic clock."""
+    base = path.parent.parent
+    while True:
+        if _take(path, me):
+            return Claim(path, me)
+        try:
+            holder = _living(path, me)
+        except FileNotFoundError:
+            continue
+        if holder is None:
+            continue
+        if time.monotonic() >= until:
+            raise _held(base, holder)
+        if stopping():
+            raise Interrupted(f"Stopped while waiting for {base}, which is in use by {_describe(holder)}.")
+        time.sleep(ASK_EVERY_S)
+
+
+def _held(base: Path, holder: dict[str, Any]) -> HeldError:
+    return HeldError(
+        f"{base} is in use by {_describe(holder)}.",
+        hint="Wait for it (--wait SECONDS), stop it, or choose another --output-dir.",
+    )
+
+
+def _check_no_shares(folder: Path, me: dict[str, Any]) -> None:
+    for path in folder.glob("claim-*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            if (holder := _living(path, me)) is not None:
+                raise _held(folder.parent, holder)
+
+
+def _living(path: Path, me: dict[str, Any]) -> dict[str, Any] | None:
+    """Return who holds a claim; ``None``, and the claim is gone, when nobody does any longer."""
+    holder = _read(path)
+    if (holder is not None and _is_dead(holder, me)) or _age_s(path) > STALE_AFTER_S:
+        _set_aside(path, holder)
+        return None
+    return holder or {}
 
 
 def _take(path: Path, me: dict[str, Any]) -> bool:

@@ -257,7 +257,10 @@ class _Running:
     def _base(self, base: Path) -> None:
         """Claim an output folder before anybody looks into it."""
         if all(held.path.parent.parent != base for held in self._claims):
-            held = claim(base, self._prepared.run_id, wait_s=self._request.wait_s, stopping=self._stop.is_set)
+            request = self._request
+            share = request.manifest.stem if request.share else None
+            run_id, stopping = self._prepared.run_id, self._stop.is_set
+            held = claim(base, run_id, wait_s=request.wait_s, stopping=stopping, share=share)
             self._claims.append(held)
             self._stack.callback(held.release)
             self._wait_for_jobs(base)

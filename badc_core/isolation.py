@@ -369,4 +369,5 @@ def unstructure_signal(signal: Signal) -> dict[str, Any]:
         "halo_after": signal.halo_after,
         "path": None if signal.path is None else str(signal.path),
         "missing_ms": signal.missing_ms,
+        "read_to": signal.read_to,
     }

@@ -249,6 +249,9 @@ class Signal:
         A file that holds exactly the chunk, for runners that ask for a file.
     missing_ms
         How much of the chunk could not be read because the file is damaged or ends early.
+    read_to
+        The first frame of the file, at its own rate, that was not read for `samples`; ``None``: not known. Where the
+        recording ends in `samples`, that is its exact length, which a resampled array does not tell.
     """
 
     chunk: Chunk
@@ -259,6 +262,7 @@ class Signal:
     halo_after: int = 0
     path: Path | None = None
     missing_ms: int = 0
+    read_to: int | None = None
 
 
 @frozen

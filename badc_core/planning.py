@@ -97,6 +97,8 @@ class TaskSource:
         Leave out what is done; otherwise everything is left to do.
     tidy
         Remove temporary files of killed runs.
+    by_place
+        Results that were made for another place or time of a recording do not count.
     on_base
         Told of every output folder before it is looked at.
     on_rows
@@ -112,6 +114,7 @@ class TaskSource:
     replace: bool = False
     resume: bool = True
     tidy: bool = False
+    by_place: bool = False
     on_base: Callable[[Path], None] = lambda base: None
     on_rows: Callable[[], None] = lambda: None
     bases: list[Path] = field(factory=list, init=False)
@@ -159,7 +162,7 @@ class TaskSource:
             seen.add(key)
             chunk = self._resolved(row)
             base = self._base(chunk)
-            state = self._indexes[base].state(chunk) if self.resume else "missing"
+            state = self._indexes[base].state(chunk, last) if self.resume else "missing"
             if self._is_left(chunk, base, state):
                 yield Task(chunk, last, self.bases[base], *states.of(chunk.source_path)), base
             else:
@@ -205,9 +208,12 @@ class TaskSource:
             if path not in self.bases:
                 self.on_base(path)
                 self.bases.append(path)
-                self._indexes.append(DoneIndex(path, self.fingerprint, self._problem, tidy=self.tidy))
+                self._indexes.append(self._index(path))
             self._placed = (chunk.source_path, self.bases.index(path))
         return self._placed[1]
+
+    def _index(self, base: Path) -> DoneIndex:
+        return DoneIndex(base, self.fingerprint, self._problem, tidy=self.tidy, by_place=self.by_place)
 
     def _problem(self, problem: Problem) -> None:
         _log.warning("a stored result cannot be used", problem=str(problem))
@@ -241,7 +247,7 @@ class TaskSource:
         if state == "done" or (state == "unmarked" and called):
             counted.done += 1
             return False
-        if state in ("foreign", "unmarked"):
+        if state in ("foreign", "elsewhere", "unmarked"):
             if not self.replace:
                 raise self._mixed(chunk, base, state)
             counted.replaced += 1
@@ -261,6 +267,12 @@ class TaskSource:
                 "made it, as BADC 0.1 wrote them.",
                 hint="To count such results as done, give the summary of their run: --resume-summary FILE. "
                 "To make them anew: --replace. Or choose another --output-dir.",
+            )
+        if state == "elsewhere":
+            return MixedResultsError(
+                f"{folder} holds a result for chunk {chunk.chunk_id} that was made for another place or time of its "
+                f"recording than is known now, and what {self.runner} hears depends on both.",
+                hint="--replace makes such results anew, and no others. Or choose another --output-dir to keep both.",
             )
         return MixedResultsError(
             f"{folder} holds a result for chunk {chunk.chunk_id} that another runner, model or options made "

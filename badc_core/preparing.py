@@ -119,6 +119,7 @@ def task_source(prepared: Prepared, **callbacks: Any) -> TaskSource:
         called_done=called_done,
         replace=request.replace,
         resume=request.resume,
+        by_place=prepared.spec.by_place,
         **callbacks,
     )
 

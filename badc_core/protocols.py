@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from badc_core.plan import Plan, Shard, ShardSize
 
 __all__ = [
+    "ArrayScript",
     "DetachedScheduler",
     "ExportBatch",
     "Exporter",
@@ -30,6 +31,7 @@ __all__ = [
     "RunnerInfo",
     "Sampler",
     "Scheduler",
+    "ScriptWriter",
     "ShardState",
     "SignalFile",
     "SignalInfo",
@@ -344,6 +346,43 @@ class DetachedScheduler(Scheduler, Protocol):
 
     def log(self, submission: Submission, shard: int, /) -> Path | None:
         """Return the file with what a shard's worker wrote, where there is one."""
+
+
+@frozen
+class ArrayScript:
+    """What each task of an array is to do, for a script that somebody submits by hand: lines of bash, in strict mode.
+
+    ``$index`` is the task's number, from 0; ``"${badc[@]}"`` calls ``badc``.
+
+    Parameters
+    ----------
+    name, tasks
+        Of the job; how many.
+    prepare, command, finish
+        What comes first, and may ``exit``; the work; what comes after it, where ``$status`` is its exit status. Near
+        the time limit `command` is told to end, by SIGTERM, and its status 75 says that the task is to go on later.
+    again
+        A task that was stopped may go on where it was. Else it would begin anew.
+    workdir, folders
+        Where relative paths count from after `prepare`; what else the command must see where it runs in a container.
+    """
+
+    name: str
+    tasks: int
+    prepare: tuple[str, ...]
+    command: str
+    finish: tuple[str, ...]
+    again: bool
+    workdir: Path
+    folders: tuple[Path, ...] = ()
+
+
+@runtime_checkable
+class ScriptWriter(Protocol):
+    """What a scheduler can besides, whose work may be submitted by hand: ``badc infer orchestrate --slurm-script``."""
+
+    def script(self, array: ArrayScript, /) -> str:
+        """Return a script; a pure function."""
 
 
 # ------------------------------------------------------------------------------------------------------------ telemetry

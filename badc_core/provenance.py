@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 from badc_core.task_facts import TASKS_ENDING
 
-__all__ = ["Record", "datalad_run_argv", "datalad_run_command", "record_of"]
+__all__ = ["Record", "changed_flags", "datalad_run_argv", "datalad_run_command", "record_of"]
 
 _LOG_ENDINGS = ("", ".summary.json", ".summary.json.workers.csv")
 
@@ -43,12 +43,12 @@ class Record:
     command: tuple[str, ...]
 
 
-def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> str:
+def datalad_run_command(request: RunRequest, dataset: Path | None = None) -> str:
     """Return a shell command: the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
-    request, hawkears_args, dataset
+    request, dataset
         As for :func:`record_of`.
 
     Raises
@@ -56,18 +56,16 @@ def datalad_run_command(request: RunRequest, hawkears_args: Sequence[str] = (), 
     BadcError
         As :func:`record_of`.
     """
-    where, argv = datalad_run_argv(request, hawkears_args, dataset)
+    where, argv = datalad_run_argv(request, dataset)
     return f"cd {shlex.quote(str(where))} && {shlex.join(argv)}"
 
 
-def datalad_run_argv(
-    request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None
-) -> tuple[Path, list[str]]:
+def datalad_run_argv(request: RunRequest, dataset: Path | None = None) -> tuple[Path, list[str]]:
     """Return the folder to be in, and the ``datalad run`` that does what `request` asks for.
 
     Parameters
     ----------
-    request, hawkears_args, dataset
+    request, dataset
         As for :func:`record_of`.
 
     Raises
@@ -75,19 +73,17 @@ def datalad_run_argv(
     BadcError
         As :func:`record_of`.
     """
-    record = record_of(request, hawkears_args, dataset)
+    record = record_of(request, dataset)
     return record.dataset, datalad.run_argv(record.message, record.inputs, record.outputs, record.command)
 
 
-def record_of(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: Path | None = None) -> Record:
+def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
     """Return what a dataset is to remember of a run.
 
     Parameters
     ----------
     request
         The run.
-    hawkears_args
-        Arguments for HawkEars, in its spelling.
     dataset
         Where it is recorded; ``None``: in the dataset that all chunks are in.
 
@@ -108,7 +104,7 @@ def record_of(request: RunRequest, hawkears_args: Sequence[str] = (), dataset: P
         log = f"artifacts/telemetry/{layout.telemetry_slug(request.manifest)}_log.jsonl"
     else:
         log = _inside(request.telemetry_log, dataset)
-    command = ["badc", "infer", "run", relative, *_changed(request, dataset), *_hawkears(hawkears_args)]
+    command = ["badc", "infer", "run", relative, *changed_flags(request, dataset)]
     command = [datalad.doubled(part) for part in [*command, "--telemetry-log", log]]
     if changed:
         # As it stands, the default would mean the dataset of each chunk's source, which may be another.
@@ -151,19 +147,29 @@ def _inside(path: Path, dataset: Path) -> str:
     return os.path.relpath(absolute, dataset)
 
 
-def _changed(request: RunRequest, dataset: Path) -> list[str]:
-    """Return the flags of options that differ from their defaults."""
+def changed_flags(request: RunRequest, dataset: Path) -> list[str]:
+    """Return the flags of ``badc infer run`` for what differs from its defaults, save places.
+
+    Parameters
+    ----------
+    request
+        The run.
+    dataset
+        What paths count from.
+    """
     defaults = {spec.name: spec.default for spec in attrs.fields(RunRequest)}
     options = dict(request.options)
     flags: list[str] = []
+    arguments: list[Any] = []
     if request.runner == "command":
         flags += ["--runner-cmd", str(options.pop("command"))]
     elif request.runner == "hawkears":
         flags.append("--use-hawkears")
-        options.pop("args", None)  # said in its own spelling
+        own = options.pop("args", [])
+        arguments = [own] if isinstance(own, str) else list(own)
     elif request.runner != "stub":
         flags += ["--runner", request.runner]
-    flags += _pairs("-o", options)
+    flags += [*_pairs("-o", options), *(part for one in arguments for part in ("--hawkears-arg", str(one)))]
     for name, flag in (
         ("layout", "--layout"),
         ("max_gpus", "--max-gpus"),
@@ -180,8 +186,9 @@ def _changed(request: RunRequest, dataset: Path) -> list[str]:
     if request.resume_summary is not None:
         flags += ["--resume-summary", os.path.relpath(request.resume_summary.expanduser().absolute(), dataset)]
     flags += [part for sink in request.telemetry for part in ("--telemetry", sink)]
-    given = (request.fail_fast, request.replace, not request.resume)
-    flags += [flag for flag, on in zip(("--fail-fast", "--replace", "--no-resume"), given, strict=True) if on]
+    given = (request.fail_fast, request.replace, request.share, not request.resume)
+    names = ("--fail-fast", "--replace", "--share", "--no-resume")
+    flags += [flag for flag, on in zip(names, given, strict=True) if on]
     return flags
 
 
@@ -192,7 +199,3 @@ def _pairs(flag: str, values: Mapping[str, Any]) -> list[str]:
         for one in value if isinstance(value, (list, tuple)) else [value]:
             found += [flag, f"{key}={one}"]
     return found
-
-
-def _hawkears(arguments: Sequence[str]) -> list[str]:
-    return [part for argument in arguments for part in ("--hawkears-arg", argument)]

@@ -11,15 +11,28 @@ from typing import Any, Literal
 from badc_core import annex, layout
 from badc_core.atomic import TEMPORARY_PREFIX
 from badc_core.errors import StoreError
-from badc_core.model import Chunk
-from badc_core.results import Problem, digest, ignore, part, read_lines, read_result, same_window, segment_files
+from badc_core.model import Chunk, Recording
+from badc_core.results import (
+    Problem,
+    digest,
+    ignore,
+    part,
+    read_lines,
+    read_result,
+    recording_facts,
+    same_window,
+    segment_files,
+)
 
 __all__ = ["DoneIndex", "State"]
 
-State = Literal["missing", "done", "failed", "foreign", "unmarked", "damaged"]
+State = Literal["missing", "done", "failed", "foreign", "elsewhere", "unmarked", "damaged"]
 """Of a chunk in a store. ``failed``: whoever tried. ``foreign``: a result of another runner, model, options or window.
+``elsewhere``: made for another place or time of the recording, by a runner whose answers depend on these.
 ``unmarked``: a result without fingerprint, as BADC 0.1 and other programs write. ``damaged``: something is there that
 cannot be read."""
+
+_PLACE = ("started_at", "latitude", "longitude")
 
 
 class DoneIndex:
@@ -38,6 +51,8 @@ class DoneIndex:
         Told of lines and files that cannot be read.
     tidy
         Remove the temporary files of killed writers where they are met; only for who has claimed the folder.
+    by_place
+        Only results that were made for the same place and time of a recording count.
 
     Raises
     ------
@@ -52,9 +67,12 @@ class DoneIndex:
         on_problem: Callable[[Problem], None] = ignore,
         *,
         tidy: bool = False,
+        by_place: bool = False,
     ) -> None:
         self._base = base
         self._tidy = tidy
+        self._by_place = by_place
+        self._places: dict[int, str] = {}
         self._fingerprint = fingerprint
         self._on_problem = on_problem
         self._done: set[int] = set()
@@ -72,6 +90,8 @@ class DoneIndex:
                     if (key := digest(name)) not in other:
                         other[key] = "failed"
                 elif entry.get("fingerprint") == self._fingerprint:
+                    if self._by_place:
+                        self._places.setdefault(digest(name), _place(part(entry, "recording")))
                     # What a later run made of it otherwise counts, as it does for a reader.
                     if not other or other.get(digest(name), "failed") == "failed":
                         done.update(_work_digests(name, window))
@@ -83,31 +103,39 @@ class DoneIndex:
             raise StoreError(f"{problem}.", hint="Mend that: without it nobody can say which chunks are done.")
         self._on_problem(problem)
 
-    def state(self, chunk: Chunk) -> State:
+    def state(self, chunk: Chunk, recording: Recording | None = None) -> State:
         """Say where a chunk stands.
+
+        Parameters
+        ----------
+        chunk
+            The chunk.
+        recording
+            Its recording; asked only where places count.
 
         Raises
         ------
         StoreError
             The folder of its recording cannot be read, or git-annex keeps the result elsewhere.
         """
+        place = _place(recording_facts(recording)) if self._by_place and recording is not None else None
         if self._done or self._other:
-            found = self._in_segments(chunk)
+            found = self._in_segments(chunk, place)
             if found == "done":
                 return found
-            in_files = self._in_files(chunk)
+            in_files = self._in_files(chunk, place)
             return found if in_files == "missing" else in_files
-        return self._in_files(chunk)
+        return self._in_files(chunk, place)
 
-    def _in_segments(self, chunk: Chunk) -> State:
+    def _in_segments(self, chunk: Chunk, place: str | None) -> State:
         name = f"{chunk.recording_id}\0{chunk.chunk_id}"
         window = f"{name}\0{chunk.start_ms}\0{chunk.end_ms}\0{chunk.offset_ms}\0"
         # "-": a result that does not know its content; "*": one that does, for a chunk that does not.
         if digest(window + "-") in self._done or digest(window + (chunk.sha256 or "*")) in self._done:
-            return "done"
+            return "done" if place is None or self._places.get(digest(name)) == place else "elsewhere"
         return self._other.get(digest(name), "missing") if self._other else "missing"
 
-    def _in_files(self, chunk: Chunk) -> State:
+    def _in_files(self, chunk: Chunk, place: str | None) -> State:
         if self._listing[0] != chunk.recording_id:
             self._listing = (chunk.recording_id, self._names(f"{self._base}/{chunk.recording_id}"))
         if f"{chunk.chunk_id}.json" not in self._listing[1]:
@@ -129,6 +157,8 @@ class DoneIndex:
             return "unmarked"
         if entry["fingerprint"] != self._fingerprint or not same_window(entry, chunk):
             return "foreign"
+        if place is not None and _place(part(entry, "recording")) != place:
+            return "elsewhere"
         return "done"
 
     def _names(self, folder: str) -> frozenset[str]:
@@ -147,6 +177,11 @@ class DoneIndex:
                     with contextlib.suppress(OSError):
                         os.unlink(f"{folder}/{name}")  # noqa: PTH108 - a text is at hand
         return names
+
+
+def _place(facts: Mapping[str, Any]) -> str:
+    """Return where and when a recording was made, as far as a result tells, in one text."""
+    return repr([facts.get(name) for name in _PLACE])
 
 
 def _work_digests(name: str, window: Mapping[str, Any]) -> tuple[int, ...]:

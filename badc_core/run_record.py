@@ -107,9 +107,7 @@ def _record(request: RunRequest, plan: Plan, log: Path) -> Record:
             "Nothing can be recorded here: datalad is not installed, or BADC_DISABLE_DATALAD is set.",
             hint="pip install datalad git-annex",
         )
-    arguments = request.options.get("args")
-    hawkears = arguments if request.runner == "hawkears" and isinstance(arguments, list | tuple) else ()
-    return record_of(evolve(request, manifest=manifest, telemetry_log=log), hawkears, dataset)
+    return record_of(evolve(request, manifest=manifest, telemetry_log=log), dataset)
 
 
 def _write(folder: Path, wanted: Wanted) -> None:

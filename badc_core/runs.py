@@ -63,6 +63,8 @@ class RunRequest:
     record
         Whether a run that goes on by itself is recorded in its DataLad dataset when it has ended; ``None``: where that
         can be. Nothing is recorded of other runs; see :func:`badc_core.provenance.datalad_run_argv` for those.
+    share
+        Share output folders with runs over manifests of other names; they must list other recordings.
     """
 
     manifest: Path
@@ -85,7 +87,8 @@ class RunRequest:
     wait_s: float = 0.0
     settings: Settings = field(factory=Settings)
     detach: bool = False
-    record: bool | None = False
+    record: bool | None = None
+    share: bool = False
 
 
 @frozen

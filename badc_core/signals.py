@@ -229,18 +229,25 @@ class SignalReader:
         if raw is None or (start + len(raw) <= window.first and start < window.first):
             start = window.first
             raw = opened.file.read(start, window.frames)
-        got = min(start + len(raw) - window.first, window.frames)
+        read_to = start + len(raw)
+        got = min(read_to - window.first, window.frames)
         if got <= 0:
             raise _lost(chunk, info)
         samples = downmix(raw) if self._spec.mono else raw
         before = min(window.halo, window.first - start)
-        after = min(window.halo, start + len(raw) - window.first - got)
+        after = min(window.halo, read_to - window.first - got)
         lead = window.first - start
         if opened.to_hz != info.sample_rate_hz:
             samples = self._resample(samples, info.sample_rate_hz, opened.to_hz, quality="HQ")
-            lead, got_out, before, after = (
-                resampled_frames(frames, info.sample_rate_hz, opened.to_hz) for frames in (lead, got, before, after)
+            end = lead + got + after
+            ends = after < window.halo
+            lead, got_out, before, after, end = (
+                resampled_frames(frames, info.sample_rate_hz, opened.to_hz)
+                for frames in (lead, got, before, after, end)
             )
+            if ends:  # not a sample of the recording's last ones is lost to rounding
+                most = resampled_frames(window.halo, info.sample_rate_hz, opened.to_hz)
+                after = min(max(0, end - lead - got_out), most)
         else:
             got_out = got
         samples = self._cut(samples, lead - before, before + got_out + after)
@@ -253,6 +260,7 @@ class SignalReader:
             before,
             after,
             missing_ms=_missing_ms(window.frames - got, info),
+            read_to=read_to,
         )
 
     def _cut(self, samples: Samples, start: int, frames: int) -> Samples:

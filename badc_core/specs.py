@@ -70,6 +70,9 @@ class RunnerSpec(Spec):
         Raised by the author when the same model gives other results than before; part of the fingerprint.
     notice
         Licence of weights or a citation, shown by ``badc plugins``.
+    by_place
+        Whether answers depend on where and when a recording was made. Resume then does not take results that were made
+        before a place or a time became known, or was corrected.
     """
 
     open: str = ""
@@ -80,6 +83,7 @@ class RunnerSpec(Spec):
     results_version: str = "1"
     notice: str = ""
     finish: str | None = None
+    by_place: bool = False
 
 
 @frozen

@@ -44,7 +44,10 @@ HEADER = "<!-- Made from the code by `make reference`: change the code, not this
 
 OPENS: Mapping[str, tuple[str, ...]] = {
     "badc_runners": ("Runner", "RunnerInfo", "RunnerIdentity", "InputSpec", "WorkerContext", "Finisher", "Readiness"),
-    "badc_schedulers": ("Scheduler", "DetachedScheduler", "Run", "Submission", "ShardState", "WorkerReport"),
+    "badc_schedulers": (
+        *("Scheduler", "DetachedScheduler", "ScriptWriter"),
+        *("Run", "Submission", "ShardState", "WorkerReport", "ArrayScript"),
+    ),
     "badc_telemetry_sinks": ("Sink", "SinkContext"),
     "badc_telemetry_samplers": ("Sampler",),
     "badc_exporters": ("Exporter", "ExportBatch"),

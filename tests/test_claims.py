@@ -177,3 +177,81 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         claims.claim(tmp_path, "run-1")
     assert not isinstance(caught.value, HeldError)
     assert os.listdir(tmp_path / ".badc") == []
+
+
+# ------------------------------------------------------------------------------------------------- shares
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not have a share is told so without delay."""
+    monkeypatch.setattr(claims, "HANDING_OUT_S", 0.0)
+
+
+def test_shares_are_held_side_by_side(tmp_path: Path, at_once: None):
+    names = ["a", "b c", "../x", "ä" * 300, "\udcff"]
+    held = [claims.claim(tmp_path, f"run-{name}", share=name) for name in names]
+    assert len({one.path for one in held}) == len(names)
+    assert {one.path.parent for one in held} == {tmp_path / ".badc"}
+    for one in held:
+        one.verify()
+        one.release()
+    assert list((tmp_path / ".badc").iterdir()) == []
+
+
+def test_one_share_has_one_holder(tmp_path: Path, at_once: None):
+    held = claims.claim(tmp_path, "run-1", share="a")
+    with pytest.raises(HeldError, match="in use by run run-1"):
+        claims.claim(tmp_path, "run-2", share="a")
+    claims.claim(tmp_path, "run-3", share="b").release()  # the one that was refused left nothing behind
+    threading.Timer(0.3, held.release).start()
+    claims.claim(tmp_path, "run-2", share="a", wait_s=10).release()
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, "a"), ("a", None)])
+def test_the_whole_folder_and_a_share_of_it_exclude_each_other(
+    first: str | None, second: str | None, tmp_path: Path, at_once: None
+):
+    held = claims.claim(tmp_path, "run-1", share=first)
+    with pytest.raises(HeldError, match="in use by run run-1"):
+        claims.claim(tmp_path, "run-2", share=second)
+    with pytest.raises(Interrupted):
+        claims.claim(tmp_path, "run-2", share=second, wait_s=60, stopping=lambda: True)
+    held.verify()
+    threading.Timer(0.3, held.release).start()
+    claims.claim(tmp_path, "run-2", share=second, wait_s=10).release()
+    assert list((tmp_path / ".badc").iterdir()) == []
+
+
+def test_the_dead_keep_no_share(tmp_path: Path, at_once: None):
+    program = (
+        "import sys, pathlib; from badc_core.claims import claim; claim(pathlib.Path(sys.argv[1]), 'd', share='a')"
+    )
+    for share in ("a", None):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+        claims.claim(tmp_path, "run-2", share=share).release()
+
+
+def test_who_lost_a_share_finds_out(tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch):
+    held = claims.claim(tmp_path, "run-1", share="a")
+    monkeypatch.setattr(claims, "STALE_AFTER_S", -1.0)
+    whole = claims.claim(tmp_path, "run-2")
+    with pytest.raises(HeldError, match="taken over"):
+        held.verify()
+    held.release()
+    whole.verify()
+
+
+def test_many_tasks_that_begin_in_one_moment_all_get_their_share(tmp_path: Path):
+    program = (
+        "import sys, pathlib, time; from badc_core.claims import claim; "
+        "claim(pathlib.Path(sys.argv[1]), 'r', share=sys.argv[2]); print(); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipe = subprocess.PIPE
+    tasks = [subprocess.Popen([*command, str(n)], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for n in range(12)]
+    said = [task.stdout.readline() for task in tasks]  # type: ignore[union-attr]
+    with pytest.raises(HeldError):
+        claims.claim(tmp_path, "whole")
+    assert [task.communicate()[1] for task in tasks] == [""] * 12
+    assert said == ["\n"] * 12

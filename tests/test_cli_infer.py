@@ -83,6 +83,7 @@ def test_without_options(asked: Callable[..., RunRequest]):
         (["--resume-summary", "s.json"], {"resume_summary": Path("s.json")}),
         (["--replace"], {"replace": True}),
         (["--wait", "60"], {"wait_s": 60.0}),
+        (["--share"], {"share": True}),
         (["--detach"], {"detach": True}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -33,7 +33,7 @@ MAY_SAY = {  # files of the core that write test files, or keep a default of BAD
 MAY_BE_ABSENT = {"hypothesis", "pytest", "pyarrow", "soundfile"}
 """What the core uses only where somebody else brought it: the conformance kit, Arrow columns, `badc doctor`."""
 
-MAY_BE_LONGER = {"badc_core/protocols.py": 550}  # the contract with plugins, in one place; mostly docstrings
+MAY_BE_LONGER = {"badc_core/protocols.py": 560}  # the contract with plugins, in one place; mostly docstrings
 
 
 def _name(path: Path) -> str:

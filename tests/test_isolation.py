@@ -40,7 +40,7 @@ class Runner:
         if does == "facts":
             return [Prediction([Detection(0, 1, "a", confidence=self.options.threshold, extra={
                 "sum": float(s.samples.sum()), "shape": list(s.samples.shape), "writable": s.samples.flags.writeable,
-                "rate": s.sample_rate_hz, "halo": [s.halo_before, s.halo_after], "missing": s.missing_ms,
+                "rate": s.sample_rate_hz, "halo": [s.halo_before, s.halo_after, s.read_to], "missing": s.missing_ms,
                 "site": s.recording.site, "started": s.recording.started_at.isoformat(), "chunk": s.chunk.chunk_id,
                 "cuda": os.environ.get("CUDA_VISIBLE_DEVICES"), "worker": self.context.worker, "pid": os.getpid(),
             })], "mine", "2", {"key": [1]}, "other", "said") for s in batch]
@@ -89,7 +89,7 @@ def test_what_the_child_is_told_and_tells(make: Callable[..., RemoteRunner]):
     runner = make(worker="cpu-7")
     wanted = InputSpec("samples", 8000, max_batch=4)
     assert runner.info == RunnerInfo(RunnerIdentity("remote", "1", "ab"), wanted, frozenset({"a", "b"}))
-    batch = [_signal("facts", 10 + 1000 * n, n, halo_before=2, halo_after=3, missing_ms=4) for n in range(3)]
+    batch = [_signal("facts", 10 + 1000 * n, n, halo_before=2, halo_after=3, missing_ms=4, read_to=9) for n in range(3)]
     answers = runner.predict(batch)
     for number, answer in enumerate(answers):
         assert (answer.status, answer.model_version, answer.extra) == ("mine", "2", {"key": [1]})
@@ -100,7 +100,7 @@ def test_what_the_child_is_told_and_tells(make: Callable[..., RemoteRunner]):
         assert told.pop("pid") != os.getpid()
         assert told == {
             "sum": (10 + 1000 * number) * (number + 1), "shape": [10 + 1000 * number], "writable": False, "rate": 8000,
-            "halo": [2, 3], "missing": 4, "site": "here", "started": "2025-05-03T04:00:00.000000",
+            "halo": [2, 3, 9], "missing": 4, "site": "here", "started": "2025-05-03T04:00:00.000000",
             "chunk": f"c{number}", "cuda": "", "worker": "cpu-7",
         }  # fmt: skip
 

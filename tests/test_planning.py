@@ -10,9 +10,10 @@ import pytest
 import runs
 
 from badc_core.errors import ManifestError, MixedResultsError
-from badc_core.model import Chunk
+from badc_core.model import Chunk, Recording
 from badc_core.planning import TaskSource, first_source
 from badc_core.recordings import RecordingRules
+from badc_core.recordings_table import write_recordings
 
 
 def _source(path: Path, **more: Any) -> TaskSource:
@@ -26,7 +27,7 @@ def _names(source: TaskSource) -> list[str]:
 
 def _result(base: Path, chunk: Chunk, **more: Any) -> None:
     from badc_core.committing import FilesWriter
-    from badc_core.model import ChunkResult, Recording
+    from badc_core.model import ChunkResult
 
     values = {"status": "ok", "detections": (), "runner": "lab", "fingerprint": "f", **more}
     recording = Recording(chunk.recording_id, chunk.source_path)
@@ -82,6 +83,20 @@ def test_rows_that_are_not_grouped_keep_their_order(isolated: Path):
 def test_one_chunk_id_in_two_recordings_is_two_chunks(isolated: Path):
     chunks = [Chunk("same", name, Path("/x.wav")) for name in ("a", "b")]
     assert len(_names(_source(runs.make_manifest(isolated / "m.csv", chunks)))) == 2
+
+
+def test_results_for_another_place_are_not_mixed_in(isolated: Path):
+    """They are refused, with the reason, where places count; to be replaced, only they are made anew."""
+    chunks = runs.chunks_of(2, 1)
+    manifest = runs.make_manifest(isolated / "m.csv", chunks)
+    for chunk in chunks:
+        _result(isolated / "out", chunk)
+    first, second = (Recording(chunk.recording_id, chunk.source_path) for chunk in chunks)
+    write_recordings(manifest, [attrs.evolve(first, latitude=60.5, longitude=-114.25), second])
+    with pytest.raises(MixedResultsError, match="another place or time"):
+        _names(_source(manifest, by_place=True))
+    assert _names(_source(manifest, by_place=True, replace=True)) == [chunks[0].chunk_id]
+    assert _names(_source(manifest)) == []
 
 
 @pytest.mark.parametrize(("change", "state"), [({"fingerprint": "g"}, "foreign"), ({"fingerprint": None}, "unmarked")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_every_option_comes_back(manifest: Path, isolated: Path, monkeypatch: py
     from badc_core.cli import main
 
     assert main(command[1:]) == 0
-    assert [attrs.evolve(one, settings=request.settings, record=False) for one in seen] == [request]
+    assert [attrs.evolve(one, settings=request.settings) for one in seen] == [request]
 
 
 def test_a_command_with_braces_and_quotes(manifest: Path):
@@ -77,9 +78,31 @@ def test_a_command_with_braces_and_quotes(manifest: Path):
 
 def test_hawkears_is_told_in_its_own_spelling(manifest: Path):
     request = RunRequest(manifest, "hawkears", {"args": ["--x", "1"], "merge": "0"})
-    _, _, command = _words(datalad_run_command(request, ("--x", "1")))
+    _, _, command = _words(datalad_run_command(request))
     wanted = ["--use-hawkears", "-o", "merge=0", "--hawkears-arg", "--x", "--hawkears-arg", "1"]
     assert [word for word in command if word in wanted] == wanted
+
+
+@pytest.mark.parametrize("given", [("-o", "args=--x 1"), ("--hawkears-arg", "--x 1")])
+@pytest.mark.parametrize("written", ["", 'args = "--y 2"', 'args = ["--y", "2"]'])
+def test_no_argument_for_hawkears_is_lost(
+    manifest: Path, given: tuple[str, str], written: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """`--hawkears-arg` comes on top of what ``args`` says; ``-o args`` takes the place of what TOML says."""
+    settings = tmp_path / "lab.toml"
+    settings.write_text(f"[runner.hawkears]\n{written}\n")
+    seen: list[RunRequest] = []
+    monkeypatch.setattr(infer, "execute", lambda request, **more: seen.append(request) or 0)
+    monkeypatch.setattr(infer, "_need_hawkears", lambda: None)
+    from badc_core.cli import main
+
+    argv = ["--config", str(settings), "infer", "run", str(manifest), "--use-hawkears", *given, "--hawkears-arg", "--z"]
+    assert main(argv) == 0
+    before = ["--y 2"] if written.endswith('2"') else ["--y", "2"] if written else []
+    wanted = [*(before if given[0] != "-o" else []), "--x 1", "--z"]
+    assert seen[0].options["args"] == wanted
+    _, _, command = _words(datalad_run_command(seen[0]))
+    assert [word for flag, word in itertools.pairwise(command) if flag == "--hawkears-arg"] == wanted
 
 
 def test_places_outside_the_dataset_count_from_it(manifest: Path):

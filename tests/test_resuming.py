@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from badc_core.committing import open_writer
 from badc_core.errors import StoreError
-from badc_core.model import Chunk, ChunkResult, Recording
+from badc_core.model import Chunk, ChunkResult, LocalTime, Recording
 from badc_core.results import Problem
 from badc_core.resuming import DoneIndex
 
@@ -92,6 +93,30 @@ def test_what_another_model_replaced_is_not_done(tmp_path: Path):
     _commit(tmp_path, "segments", "2", fingerprint="g")
     assert _state(tmp_path, fingerprint="f") == "foreign"
     assert _state(tmp_path, fingerprint="g") == "done"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_where_places_count_another_place_is_not_done(layout: str, tmp_path: Path):
+    """Nor one that was not known; and the newest result tells. Names of sites change nothing."""
+    nowhere = Recording("REC", CHUNK.source_path)
+    here, there = (attrs.evolve(nowhere, latitude=60.5, longitude=at) for at in (-114.25, -75.0))
+
+    def commit(recording: Recording, run: str) -> None:
+        writer = open_writer(layout, run, "cpu-0")
+        writer.commit([(tmp_path, ChunkResult(CHUNK, recording, "ok", (), "lab", fingerprint="f"))])
+        writer.close()
+
+    def state(recording: Recording) -> str:
+        return DoneIndex(tmp_path, "f", by_place=True).state(CHUNK, recording)
+
+    commit(nowhere, "1")
+    assert [state(one) for one in (nowhere, attrs.evolve(nowhere, site="pond"))] == ["done", "done"]
+    assert [state(one) for one in (here, there)] == ["elsewhere", "elsewhere"]
+    assert DoneIndex(tmp_path, "f").state(CHUNK, here) == "done", "for runners that do not care"
+    commit(here, "2")
+    assert [state(one) for one in (here, nowhere, there)] == ["done", "elsewhere", "elsewhere"]
+    late = attrs.evolve(here, started_at=LocalTime(dt.datetime(2026, 6, 1, 4)))
+    assert state(late) == "elsewhere"
 
 
 def test_both_layouts_are_looked_at(tmp_path: Path):

@@ -213,6 +213,20 @@ def test_resampled_slices_join_without_a_seam(tmp_path: Path, reader, from_hz: i
             assert np.abs(signal.samples[: len(expected)] - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize("frames", [437_358, 437_359, 441_000, 699_279])
+def test_the_last_sample_of_a_recording_is_heard(tmp_path: Path, reader, frames: int):
+    """A file of any length, cut at a millisecond: rounding chunk and context apart must not lose its last sample."""
+    samples = np.sin(np.arange(frames) / 7)[:, None].astype(np.float32)
+    path = write(tmp_path / "a.wav", samples, rate=44_100)
+    whole = soxr.resample(samples[:, 0], 44_100, 28_000, quality="HQ")
+    end_ms = frames * 1000 // 44_100
+    for cut in (0, 3_333, end_ms - 1_001):
+        signal = reader(sample_rate_hz=28_000, halo_ms=500).read(chunk(path, cut, end_ms), recording(path))
+        first = resampled_frames(frames_of(cut, 44_100), 44_100, 28_000) - signal.halo_before
+        assert (first + len(signal.samples), signal.read_to) == (len(whole), frames)
+        assert abs(signal.samples[-1] - whole[-1]) < 2e-2
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     start=st.integers(0, 2500),

@@ -82,6 +82,7 @@ _RUN_OPTIONS = (
         metavar="SECONDS",
         help="Wait so long for another run that holds the folder.",
     ),
+    click.option("--share", is_flag=True, help="Share the output folder with runs over manifests of other recordings."),
     click.option("--runner-cmd", help="A program to run per chunk; --input and --output are added."),
     click.option("--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."),
     click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
@@ -118,14 +119,14 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
     if given["print_datalad_run"]:
         from badc_core.provenance import datalad_run_command
 
-        click.echo(datalad_run_command(request, given["hawkears_args"]))
+        click.echo(datalad_run_command(request))
         return ExitCode.OK
     if given["dry_run"]:
         return _dry_run(request, as_json=given["as_json"])
     if given["record_datalad"] and not goes_on_by_itself(request.scheduler):
         from badc_core.provenance import datalad_run_argv
 
-        return _through_datalad(*datalad_run_argv(request, given["hawkears_args"]))
+        return _through_datalad(*datalad_run_argv(request))
     return execute(request, as_json=given["as_json"], quiet=given["quiet"])
 
 
@@ -156,6 +157,7 @@ def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRe
         settings=settings,
         detach=given["detach"],
         record=given["record_datalad"],
+        share=given["share"],
     )
 
 
@@ -202,7 +204,8 @@ def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[
             raise UsageError("--runner-cmd is empty.", hint="Name the program, with its arguments in one text.")
         options["command"] = given["runner_cmd"]
     if given["hawkears_args"]:
-        options["args"] = list(given["hawkears_args"])
+        others = options.get("args", [])
+        options["args"] = [*([others] if isinstance(others, str) else others), *given["hawkears_args"]]
     return runner, options
 
 

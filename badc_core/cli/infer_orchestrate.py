@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from badc_core.cli.array_script import check_script_options, script_options, write_script
 from badc_core.cli.bundling import bundle_options
 from badc_core.cli.chunk import PATH, finish
 from badc_core.cli.chunk_orchestrate import DATASET
@@ -48,6 +49,7 @@ from badc_core.infer_jobs import InferJob
 @click.option("--print-datalad-run", is_flag=True, help="Print a shell command with `datalad run` per recording.")
 @click.option("--apply/--plan-only", default=False, show_default=True, help="Do it, or say what would be done.")
 @bundle_options(bundle=False, bucket_minutes=60, rollup=False)
+@script_options
 @click.pass_context
 def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     """Analyse the manifests of DATASET, one run for each, and make reports of them.
@@ -56,6 +58,7 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     which there are reports, are passed over; others go on where they stopped. One that fails does not stop the others,
     and the same command tries it again.
     """
+    check_script_options(ctx, given)
     complaints = Complaints()
     work = work_of(ctx, dataset, given, default="hawkears")
     jobs = _plan(work, given, complaints)
@@ -67,11 +70,13 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     if not _chunks_may_be_used(jobs, complaints, required=given["require_complete_chunks"]):
         return ExitCode.ERROR
     _write_plans(jobs, given)
+    if given["slurm_script"] is not None:
+        write_script(ctx, jobs, work, given)
     if given["print_datalad_run"]:
         _print_commands(jobs, work)
     if given["apply"]:
         carry_out(jobs, work, complaints)
-    elif not given["print_datalad_run"]:
+    elif not given["print_datalad_run"] and given["slurm_script"] is None:
         click.echo("Nothing was run yet; add --apply to analyse them.")
     return finish(complaints)
 
@@ -134,6 +139,6 @@ def _print_commands(jobs: Sequence[InferJob], work: Work) -> None:
     dataset = work.places.dataset
     if not (dataset / ".datalad").exists():
         raise BadcError(f"{dataset} is no DataLad dataset.", hint="`datalad create --force` makes it one.")
-    lines = [datalad_run_command(work.request(job), work.hawkears_args, dataset) for job in jobs]
+    lines = [datalad_run_command(work.request(job), dataset) for job in jobs]
     for line in lines:
         click.echo(line)

@@ -312,7 +312,7 @@ def _recorded(job: InferJob, work: Work, complaints: Complaints) -> str:
     request = work.request(job)
     if not preview(request).plan.chunks:
         return "all was done before"  # `datalad run` would take seconds to find that out
-    dataset, argv = datalad_run_argv(request, work.hawkears_args, work.places.dataset)
+    dataset, argv = datalad_run_argv(request, work.places.dataset)
     status, said = call(argv, dataset)
     if status == ExitCode.SOME_FAILED:
         complaints.lose(f"{job.recording_id}: some chunks failed; the results say why.")

@@ -25,6 +25,8 @@ def badc_runners() -> Iterable[RunnerSpec]:
         check="badc_hawkears.check:check",
         finish="badc_hawkears.finish:finish",
         isolation="badc_hawkears.modes:isolation",
+        notice="It gets an environment of its own: badc hawkears setup (GPUs: --cuda VERSION, clusters: --path DIR)",
+        by_place=True,
     )
 
 

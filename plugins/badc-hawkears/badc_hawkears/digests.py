@@ -48,7 +48,7 @@ def digest_of(path: Path) -> str:
     except OSError as error:
         raise RunnerError(
             f"HawkEars' file {path} cannot be read: {error.strerror or error}.",
-            hint="Check the data folder, or make it anew with hawkears init.",
+            hint="Check the data folder, or make it anew with hawkears init --dest FOLDER.",
             retry=False,
         ) from error
 

@@ -14,7 +14,7 @@ from badc_hawkears.engine.chunks import Heard, Scorer
 from badc_hawkears.engine.embeddings import EMBEDDINGS, encode_embeddings
 from badc_hawkears.engine.frames import KEY, encode
 from badc_hawkears.engine.model import Ensemble, load
-from badc_hawkears.engine.place import Place, place_of
+from badc_hawkears.engine.place import Place, fitted, place_of
 from badc_hawkears.engine.selfcheck import check_against_hawkears
 from badc_hawkears.finish import finish
 from badc_hawkears.modes import open_mode
@@ -97,7 +97,8 @@ class HawkEarsRunner:
         for signal in batch:
             if signal.samples is None:
                 raise RunnerError(f"HawkEars was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
-            chunks.append((signal.samples, place_of(signal, ensemble.main.grid, ensemble.halo_ms)))
+            place = place_of(signal, ensemble.main.grid, ensemble.halo_ms)
+            chunks.append((fitted(signal.samples, place), place))
         return [
             _prediction(ensemble, signal, place, heard)
             for signal, (_, place), heard in zip(batch, chunks, scorer.score_all(chunks), strict=True)

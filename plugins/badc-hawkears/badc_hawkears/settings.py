@@ -142,7 +142,7 @@ def _check_place(hawkears: Mapping[str, Any], catalogue: Path) -> None:
         except sqlite3.DatabaseError as error:
             raise UsageError(
                 f"HawkEars' table of places {catalogue} cannot be read: {error}.",
-                hint="Make the data folder anew with hawkears init.",
+                hint="Make the data folder anew with hawkears init --dest FOLDER.",
             ) from None
 
 

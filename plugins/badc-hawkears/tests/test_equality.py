@@ -20,18 +20,15 @@ CASES = {
     "default": ["--models", "3", "--no-low-band"],
     "low band": ["--models", "3", "--low-band"],
     "six members": ["--models", "6", "--no-low-band"],
-    "two members": ["--models", "2", "--no-low-band"],
     "low threshold": [*FAST, "--min_score", "0.3"],
     "segments": [*FAST, "--seg", "3"],
     "lengths": [*FAST, "--max-label-length", "2", "--min-label-length", "0.75"],
-    "at home": [*FAST, "--region", "CA-ON-OT", "--date", "20260615"],
     "not in winter": [*FAST, "--lat", "45.4", "--lon", "-75.7", "--date", "0115"],
     "include": [*FAST, "--include", "wanted.txt", "--label", "names"],
-    "exclude": [*FAST, "--exclude", "unwanted.txt"],
 }
-"""Arguments, in HawkEars' own spelling for both."""
+"""Arguments, in HawkEars' own spelling for both; test_rules.py and test_words.py have more, without commands."""
 
-SILENT = {"not in winter", "exclude"}
+SILENT = {"not in winter"}
 """Where the yellowthroat is not to be reported."""
 
 
@@ -58,7 +55,6 @@ def six(hawkears_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(6):
         (root / f"data/ckpt/m{number}.ckpt").symlink_to(members[number % len(members)])
     (root / "wanted.txt").write_text("Common Yellowthroat\nBoreal Owl\n")
-    (root / "unwanted.txt").write_text("COYE\nBoreal Owl\n")
     return root
 
 

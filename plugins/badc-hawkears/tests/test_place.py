@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
+import attrs
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from badc_core.model import Chunk, Recording, Signal
 from badc_core.signals import frames_of, resampled_frames
-from badc_hawkears.engine.frames import encode, runs
+from badc_hawkears.engine.frames import Keeping, encode
 from badc_hawkears.engine.grid import Grid
-from badc_hawkears.engine.place import place_of
+from badc_hawkears.engine.place import fitted, place_of
+from badc_hawkears.meaning import runs
+from badc_hawkears.rules import ClassRules, Settings, to_runs
 
 GRID = Grid(28_000, window=12, columns_per_frame=32, windows_per_block=3, hop_samples=218, fft_samples=3248)
 HALO_MS = 12_250
@@ -28,10 +33,12 @@ def signal(rate: int, total: int, start_ms: int, end_ms: int, *, overlap_ms: int
     frames = min(frames_of(end_ms - start_ms, rate), total - first)
     halo = frames_of(HALO_MS, rate)
     before, after = min(halo, first), min(halo, total - first - frames)
+    frames_read = frames
     before, frames, after = (resampled_frames(count, rate, 28_000) for count in (before, frames, after))
     samples = np.zeros(before + frames + after, np.float32)
     chunk = Chunk("chunk", "recording", PATH, start_ms, end_ms, overlap_ms, start_ms)
-    return Signal(chunk, Recording("recording", PATH, sample_rate_hz=rate), samples, 28_000, before, after)
+    recording = Recording("recording", PATH, sample_rate_hz=rate)
+    return Signal(chunk, recording, samples, 28_000, before, after, read_to=min(total, first + frames_read + halo))
 
 
 @given(rates, st.integers(1_000, 90_000), st.integers(0, 47), st.data())
@@ -65,13 +72,38 @@ def test_the_first_sample_is_that_of_the_whole_recording(rate: int, start_ms: in
     assert abs(begin - frames_of(start_ms, rate) * 28_000 / rate) <= 0.5
 
 
-@given(rates, st.integers(1, 60), st.data())
-def test_whole_seconds_are_whole_seconds(rate: int, seconds: int, data: st.DataObject) -> None:
-    """Wherever a chunk is cut, it knows the length of such a recording to the sample: HawkEars' windows hang on it."""
+def librosa_length(frames: int, rate: int) -> int:
+    """Return how long librosa makes a recording that it resamples."""
+    return math.ceil(frames * (float(28_000) / rate))
+
+
+@given(rates, st.integers(1, 60), st.sampled_from([0, 0, 1, 17]), st.data())
+def test_a_recording_is_as_long_as_hawkears_makes_it(rate: int, seconds: int, more: int, data: st.DataObject) -> None:
+    """Wherever a chunk is cut, it knows the length to the sample: HawkEars' last windows hang on it."""
+    total = seconds * rate + more
     cut = data.draw(st.integers(max(1, seconds * 1000 - 12_000), seconds * 1000 - 1))
     for start, end in ((0, cut), (cut, seconds * 1000)):
-        place = place_of(signal(rate, seconds * rate, start, end), GRID, HALO_MS)
-        assert place.total_samples == seconds * 28_000
+        one = signal(rate, total, start, end)
+        place = place_of(one, GRID, HALO_MS)
+        assert place.total_samples == librosa_length(total, rate)
+        assert one.samples is not None
+        assert place.first_sample + len(fitted(one.samples, place)) == place.total_samples
+
+
+def test_lengths_that_floating_point_makes_longer() -> None:
+    """35 s at 96 kHz are 980000 samples; librosa rounds up, and makes it 980001."""
+    place = place_of(signal(96_000, 35 * 96_000, 0, 35_000), GRID, HALO_MS)
+    assert place.total_samples == 980_001
+    assert (place.end_ms, place.counted) == (35_000, (0, 140))
+
+
+@given(rates, st.integers(1, 60), st.data())
+def test_whole_seconds_are_whole_seconds(rate: int, seconds: int, data: st.DataObject) -> None:
+    """Where nobody says how much was read, as far as samples tell."""
+    cut = data.draw(st.integers(max(1, seconds * 1000 - 12_000), seconds * 1000 - 1))
+    for start, end in ((0, cut), (cut, seconds * 1000)):
+        one = attrs.evolve(signal(rate, seconds * rate, start, end), read_to=None)
+        assert place_of(one, GRID, HALO_MS).total_samples == seconds * 28_000
 
 
 def test_an_overlap_belongs_to_the_chunk_before() -> None:
@@ -107,16 +139,17 @@ def test_what_is_kept_is_what_was_counted(data: st.DataObject) -> None:
     scores = np.array([[data.draw(values) for _ in range(2)] for _ in range(count)], np.float32).reshape(count, 2)
     begin = data.draw(st.integers(0, count))
     stop = data.draw(st.integers(begin, count))
-    told = encode(scores, 100, (100 + begin, 100 + stop), ["A", "B"], 0.5)
+    keeping = Keeping(Settings(min_score=0.7), [ClassRules(code, code, code, code) for code in "AB"], 0.5)
+    told = encode(scores, 100, (100 + begin, 100 + stop), keeping)
     assert (told["first"], told["count"], told["frame_ms"], told["floor"]) == (100 + begin, stop - begin, 250, 0.5)
     kept = {
         (code, frame): score
         for code, found in told["classes"].items()
-        for first, values in found
-        for frame, score in enumerate(values, first)
+        for first, values in to_runs(found["frames"])
+        for frame, score in enumerate(values.tolist(), first)
     }
     expected = {
-        (code, 100 + row): round(float(scores[row, column]), 5)
+        (code, 100 + row): pytest.approx(float(scores[row, column]), abs=1e-6)
         for column, code in enumerate("AB")
         for row in range(begin, stop)
         if scores[row, column] >= 0.5

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from badc_core.config import describe
+from badc_hawkears import badc_runners
 from badc_hawkears.arguments import FIRST, SECOND, Argument
 from badc_hawkears.options import PRESETS, HawkEarsOptions
 
@@ -48,3 +49,12 @@ def test_arguments(title: str, table: list[Argument]) -> None:
         assert told[0][1].startswith("refused") is bool(one.instead)
     known = {flag for one in table for flag in one.flags.replace("/", " ").split()}
     assert {flag for row in rows for flag in re.findall(r"`(-[\w-]+)`", row[0])} <= known
+
+
+def test_the_list_of_plugins_says_how_to_install_it(cli) -> None:
+    """And that results for another place do not count is declared."""
+    ended = cli("plugins", "hawkears")
+    assert "badc hawkears setup" in ended.stdout
+    assert "--cuda VERSION" in ended.stdout
+    (spec,) = badc_runners()
+    assert spec.by_place

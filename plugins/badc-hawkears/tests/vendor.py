@@ -35,6 +35,8 @@ RECORDINGS = [  # rate in Hz, channels, seconds
     (32_000, 3, 2.99),  # PyAV 18 dies of eight
     (48_000, 1, 0.6),
     (44_100, 1, 10.0),
+    (48_000, 1, 17.0),  # librosa makes it a sample longer
+    (44_100, 1, 9.917415),  # not a whole number of milliseconds, nor of samples at 28 kHz
 ]
 
 

@@ -71,7 +71,6 @@ class _Pool:
             work(self._run, device, self._take(label), settled)
         except BaseException as error:
             failure = error
-            _log.error("a worker ended", worker=label, error=str(error))
             if isinstance(error, StoreError):
                 self._run.stop.set()
         with self._lock:
@@ -81,8 +80,11 @@ class _Pool:
                 self._states[index] = left
             self._hands[label].clear()
             self._alive -= 1
-            if not self._alive:
+            alone = not self._alive
+            if alone:
                 self._end()
+        if failure is not None and not alone:  # else the run ends, and says so itself
+            _log.warning("a worker ended, the others go on", worker=label, error=str(failure).partition("\n")[0])
 
     def _end(self) -> None:
         """Settle what nobody took; called with the lock, by the last thread."""

@@ -90,6 +90,7 @@ class SlurmOptions:
     constraint: str | None = option(None, help="features that nodes must have", validator=_plain)
     time: str | None = option(None, help="time limit of a task: 4:00:00, 90 (minutes), 1-12:00:00", validator=_time)
     gpus: str = option("0", help="GPUs of a task: 1, or v100:4; each gets a worker", validator=_gpus)
+    gres: str | None = option(None, help="other resources of a task, as sbatch takes them: nvme:1", validator=_plain)
     cpus: int | None = option(None, help="processor cores of a task", validator=validators.optional(validators.ge(1)))
     mem: str | None = option(None, help="memory of a task: 16G", validator=_plain)
     raise_mem: float = option(
@@ -130,8 +131,16 @@ class SlurmOptions:
 
     @property
     def gpu_count(self) -> int:
-        """GPUs of a task."""
-        return int(self.gpus.rpartition(":")[2])
+        """GPUs of a task, those asked for with `gres` included."""
+        asked = [part.split(":") for part in (self.gres or "").split(",")]
+        others = sum(int(words[-1]) if words[-1].isdecimal() else 1 for words in asked if words[0] == "gpu")
+        return int(self.gpus.rpartition(":")[2]) + others
+
+    @property
+    def resources(self) -> str | None:
+        """What to ask for with ``--gres``."""
+        gpus = f"gpu:{self.gpus}" if int(self.gpus.rpartition(":")[2]) else None
+        return ",".join(filter(None, (gpus, self.gres))) or None
 
     @property
     def limit_minutes(self) -> float | None:

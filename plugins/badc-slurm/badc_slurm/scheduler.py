@@ -16,8 +16,9 @@ from badc_core.atomic import write_text
 from badc_core.config import fill
 from badc_core.log import get_logger
 from badc_core.plan import Shard, ShardSize, read_plan
-from badc_core.protocols import Run, ShardState, Submission
+from badc_core.protocols import ArrayScript, Run, ShardState, Submission
 from badc_core.run_folders import error_text, settled_shards
+from badc_slurm.by_hand import hand_script
 from badc_slurm.client import Client, Row, SlurmError
 from badc_slurm.journal import FOLDER, Journal, Part
 from badc_slurm.judging import RETRIED, Judge, Verdict
@@ -72,6 +73,10 @@ class SlurmScheduler:
         parts = _parts(run.plan.run_id, 0, range(run.plan.shards), largest)
         throttle = _throttle(self._options, len(parts))
         return {f"{part.name}.sh": array_script(self._options, place, part, throttle, run.plan.bases) for part in parts}
+
+    def script(self, array: ArrayScript) -> str:
+        """Return a script to submit by hand."""
+        return hand_script(self._options, array, badc_command(self._options, sys.executable))
 
     def _place(self, folder: Path) -> Place:
         return Place(folder, Path.cwd(), badc_command(self._options, sys.executable))

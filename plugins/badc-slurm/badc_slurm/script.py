@@ -16,20 +16,24 @@ from attrs import frozen
 from badc_slurm.journal import Part
 from badc_slurm.options import SlurmOptions
 
-__all__ = ["NO_FOLDER", "Place", "array_script", "badc_command", "log_path"]
+__all__ = ["GPUS_WANTED", "NO_FOLDER", "Place", "array_script", "badc_command", "inside", "log_path", "put_back"]
+__all__ += ["sbatch_lines", "setup_lines", "supervised", "warning_option"]
 
 NO_FOLDER = 74
 """Exit status of a task that cannot write into the run folder."""
 
 LOGS = "logs"
 
-_GPUS_WANTED = (
+GPUS_WANTED = (
     "if [[ -z $CUDA_VISIBLE_DEVICES ]]; then",
     '    echo "SLURM gave this task no GPU: CUDA_VISIBLE_DEVICES is empty."',
     "    exit 1",
     "fi",
 )
 """A model on the processor, where GPUs were asked for, would go on for days without a word."""
+
+
+_Wanted = tuple[str, object]
 
 
 @frozen
@@ -71,33 +75,33 @@ def badc_command(options: SlurmOptions, python: str) -> tuple[str, ...]:
     return ("badc",) if options.container is not None else (python, "-m", "badc_core")
 
 
-def _sbatch_lines(options: SlurmOptions, part: Part, throttle: int) -> list[str]:
-    limit = f"%{throttle}" if throttle else ""
-    warn_s = options.warn_s
-    if options.limit_minutes is not None:
-        warn_s = max(1, min(warn_s, int(options.limit_minutes * 60 / 2)))
-    wanted: list[tuple[str, object]] = [
-        ("job-name", part.name),
-        ("array", part.indices + limit),
-        ("output", "/dev/null"),
-        ("open-mode", "append"),
-        ("signal", f"B:USR1@{warn_s}"),
+def sbatch_lines(options: SlurmOptions, first: Sequence[_Wanted], memory: str | None = None) -> list[str]:
+    """Return the ``#SBATCH`` lines: `first`, then what the user chose."""
+    wanted: list[_Wanted] = [
+        *first,
         ("account", options.account),
         ("partition", options.partition),
         ("qos", options.qos),
         ("constraint", options.constraint),
-        ("gres", f"gpu:{options.gpus}" if options.gpu_count else None),
+        ("gres", options.resources),
         ("time", options.time),
         ("cpus-per-task", options.cpus),
-        ("mem", part.memory or options.mem),
+        ("mem", memory or options.mem),
         ("exclude", options.exclude),
         ("nice", options.nice or None),
     ]
-    lines = [f"#SBATCH --{name}={value}" for name, value in wanted if value is not None]
-    return [*lines, "#SBATCH --requeue", *(f"#SBATCH {line}" for line in options.sbatch)]
+    return [f"#SBATCH --{name}={value}" for name, value in wanted if value is not None]
 
 
-def _inside(options: SlurmOptions, place: Place, bases: Sequence[Path]) -> list[str]:
+def warning_option(options: SlurmOptions) -> _Wanted:
+    """Return the option that has SLURM warn a task before its time limit."""
+    warn_s = options.warn_s
+    if options.limit_minutes is not None:
+        warn_s = max(1, min(warn_s, int(options.limit_minutes * 60 / 2)))
+    return ("signal", f"B:USR1@{warn_s}")
+
+
+def inside(options: SlurmOptions, place: Place, bases: Sequence[Path]) -> list[str]:
     """Return the words before ``badc`` that put it into a container."""
     if options.container is None:
         return []
@@ -136,12 +140,21 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
     bases
         Output folders, for containers.
     """
-    command = " ".join([*_inside(options, place, bases), *map(shlex.quote, place.badc), "worker", '"$folder"'])
+    command = " ".join([*inside(options, place, bases), *map(shlex.quote, place.badc), "worker", '"$folder"'])
     gpus = '"${CUDA_VISIBLE_DEVICES-}"' if options.gpu_count else "''"
-    setup = ["", "# As asked for with setup.", *options.setup] if options.setup else []
+    limit = f"%{throttle}" if throttle else ""
+    first = [
+        ("job-name", part.name),
+        ("array", part.indices + limit),
+        ("output", "/dev/null"),
+        ("open-mode", "append"),
+        warning_option(options),
+    ]
     lines = [
         "#!/usr/bin/env bash",
-        *_sbatch_lines(options, part, throttle),
+        *sbatch_lines(options, first, part.memory),
+        "#SBATCH --requeue",
+        *(f"#SBATCH {line}" for line in options.sbatch),
         "",
         "# shellcheck disable=SC2016 # a name may hold a dollar sign",
         f"# A shard of a BADC run for each task. To look: badc jobs status {place.folder.name}",
@@ -155,29 +168,74 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
         f'mkdir -p -- "$folder/{LOGS}" || exit {NO_FOLDER}',
         f'exec >>"$folder/{LOGS}/$(printf %06d "$shard").log" 2>&1 || exit {NO_FOLDER}',
         'printf "== shard %s, task %s on %s, %s\\n" "$shard" "$life" "$node" "$(date -u +%FT%TZ)"',
-        *setup,
+        *setup_lines(options),
         "",
         "set -euo pipefail",
         'cd -- "$workdir"',
         f"export CUDA_VISIBLE_DEVICES={gpus}" + ("" if options.gpu_count else " # none was asked for"),
-        *(_GPUS_WANTED if options.gpu_count else ()),
+        *(GPUS_WANTED if options.gpu_count else ()),
         "",
-        "# SLURM signals this shell only. USR1: the time limit is near. The worker finishes its batch and commits.",
+        *supervised(f'{command} --shard "$shard" --life "$life" --place "$node"', "USR1"),
+        'printf "== shard %s, task %s ended with status %s\\n" "$shard" "$life" "$status"',
+        "",
+        *put_back(options.requeue, "USR1"),
+        'exit "$status"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def setup_lines(options: SlurmOptions) -> list[str]:
+    """Return what the user wants to have run first; before strict mode, which modules do not bear."""
+    return ["", "# As asked for with setup.", *options.setup] if options.setup else []
+
+
+def supervised(command: str, warning: str) -> list[str]:
+    """Return the lines that run a command, and pass on to it what SLURM signals; then ``$status`` is its exit status.
+
+    Parameters
+    ----------
+    command
+        Not a function of the shell: what is signalled would be a shell around it.
+    warning
+        The signal by which it is told that the time limit is near.
+    """
+    return [
+        f"# SLURM signals this shell only. USR1: the time limit is near. {_ENDS[warning]}",
         "warned=0 worker=",
-        "trap 'warned=1; [[ -z $worker ]] || kill -USR1 \"$worker\" 2>/dev/null || true' USR1",
+        f"trap 'warned=1; [[ -z $worker ]] || kill -{warning} \"$worker\" 2>/dev/null || true' USR1",
         "trap 'warned=0; [[ -z $worker ]] || kill -TERM \"$worker\" 2>/dev/null || true' TERM",
-        f'{command} --shard "$shard" --life "$life" --place "$node" &',
+        f"{command} &",
         "worker=$!",
         "status=0",
         'while wait "$worker" && status=0 || status=$?; kill -0 "$worker" 2>/dev/null; do :; done',
         'wait "$worker" && status=0 || status=$?',
-        'printf "== shard %s, task %s ended with status %s\\n" "$shard" "$life" "$status"',
-        "",
-        "# 75: work is left. 138: the signal came before the worker could hear it.",
-        f"if (((status == 75 || status == 138) && warned && ${{SLURM_RESTART_COUNT:-0}} < {options.requeue})); then",
-        "    # Until SLURM ends this life; where it will not put it back, badc hands the shard over again.",
+    ]
+
+
+_ENDS = {
+    "USR1": "The worker finishes its batch and commits.",
+    "TERM": "badc finishes what is in hand and commits.",
+}
+_UNHEARD = {"USR1": 138, "TERM": 143}
+
+
+def put_back(times: int, warning: str, otherwise: str = "badc hands the shard over again") -> list[str]:
+    """Return the lines that put a task back into the queue which stopped because of its time limit.
+
+    Parameters
+    ----------
+    times
+        At most so often.
+    warning
+        As for :func:`supervised`.
+    otherwise
+        What helps where SLURM refuses.
+    """
+    unheard = _UNHEARD[warning]
+    return [
+        f"# 75: work is left. {unheard}: the signal came before the worker could hear it.",
+        f"if (((status == 75 || status == {unheard}) && warned && ${{SLURM_RESTART_COUNT:-0}} < {times})); then",
+        f"    # Until SLURM ends this life; where it will not put it back, {otherwise}.",
         '    scontrol requeue "$task" && { sleep 60 & wait; }',
         "fi",
-        'exit "$status"',
     ]
-    return "\n".join(lines) + "\n"

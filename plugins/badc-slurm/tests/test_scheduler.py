@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 
 from badc_core.config import fill
 from badc_core.errors import ExitCode
@@ -170,8 +172,6 @@ def test_a_refusal_is_said_and_can_be_mended(slurm: Stub, run: Run):
 
 
 def test_a_refused_run_does_not_hold_its_folder(slurm: Stub, cli: Callable[..., Any], isolated: Path):
-    import runs
-
     runs.make_manifest(isolated / "m.csv", 3, 2)
     command = ("infer", "run", "m.csv", "--output-dir", "out", "--scheduler", "slurm", "--detach")
     slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
@@ -371,8 +371,6 @@ def test_without_slurm_it_says_where_to_go(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_options_from_a_file(slurm: Stub, cli: Callable[..., Any], isolated: Path):
-    import runs
-
     runs.make_manifest(isolated / "m.csv", 3, 2)
     (isolated / "badc.toml").write_text(
         '[scheduler.slurm]\npartition = "gpu"\ntime = "4:00:00"\nsetup = ["module load x"]\n'
@@ -383,3 +381,24 @@ def test_options_from_a_file(slurm: Stub, cli: Callable[..., Any], isolated: Pat
     assert "\nmodule load x\n" in shown
     assert "Shard 0      6 chunks" in shown
     assert not (slurm.home / "calls.txt").exists()
+
+
+def test_ten_thousand_tasks(slurm: Stub, cli: Callable[..., Any], isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """Submitted in 5 s, and a status in 1 s: our share, by the processor's clock; SLURM's own is 0.2 s for a status."""
+    monkeypatch.setenv("STUB_MAX_ARRAY", "20000")
+    runs.make_manifest(isolated / "m.csv", 100, 100)
+    options = ("--output-dir", "out", "--scheduler", "slurm", "-s", "shard_chunks=1", "--detach", "--quiet")
+    began = time.process_time()
+    cli("infer", "run", "m.csv", *options).ok()
+    submitted_s = time.process_time() - began
+    slurm.set("100", "FAILED|n1|NonZeroExitCode", *range(4000, 5000))
+    folder = next((isolated / "out/.badc").glob("*/plan.json")).parent
+    note_done(folder, 0)
+    for shard in range(1, 4000):
+        (folder / f"shards/{shard:06d}.done.json").write_text("{}")  # as note_done does it, but not synced
+    began = time.process_time()
+    said = cli("jobs", "status", "--output-dir", "out").ok().stdout
+    asked_s = time.process_time() - began
+    assert ("1,000 failed" in said, "4,000 done" in said) == (True, True), said
+    assert submitted_s < 5
+    assert asked_s < 1

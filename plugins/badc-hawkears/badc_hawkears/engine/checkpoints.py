@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,12 @@ from unittest import mock
 
 from badc_core.errors import RunnerError
 
-__all__ = ["Checkpoints", "known_classes"]
+__all__ = ["Checkpoints", "check_folders", "known_classes", "main"]
 
 _PARTS = ("hyper_parameters", "state_dict", "training_cfg")
+_OF_ANY_VERSION = ("hyper_parameters",)
+_REASON = re.compile(r"WeightsUnpickler error: *([^\n]*?)(?: was not|\n|$)")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Checkpoints:
@@ -27,12 +33,15 @@ class Checkpoints:
     ----------
     trust
         Whether to load a file that is more than numbers and texts.
+    parts
+        What must be in each of them.
     """
 
-    def __init__(self, trust: bool = False) -> None:
+    def __init__(self, trust: bool = False, parts: Sequence[str] = _PARTS) -> None:
         import torch
 
         self._trust = trust
+        self._parts = parts
         self._torch_load = torch.load  # as it is before `handed_out`
         self._read: dict[Path, dict[str, Any]] = {}
 
@@ -65,10 +74,10 @@ class Checkpoints:
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
             raise RunnerError(
                 f"The checkpoint {path} cannot be read: {_brief(error)}",
-                hint="It is damaged or only half there: fetch it anew with hawkears init.",
+                hint="It is damaged or only half there: fetch it anew with hawkears init --dest FOLDER.",
                 retry=False,
             ) from error
-        lacking = [part for part in _PARTS if not isinstance(found, Mapping) or part not in found]
+        lacking = [part for part in self._parts if not isinstance(found, Mapping) or part not in found]
         if lacking:
             raise RunnerError(
                 f"The file {path} is no checkpoint of HawkEars 2: it has no {lacking[0]}.",
@@ -130,6 +139,44 @@ class Checkpoints:
             yield
 
 
+def check_folders(settings: Mapping[str, Mapping[str, Any]], root: Path, trust: bool) -> None:
+    """Make sure of all checkpoints before a program of HawkEars itself loads them.
+
+    It would run what a pickle holds, and give wrong names to the scores of a checkpoint of another release.
+
+    Parameters
+    ----------
+    settings
+        HawkEars'.
+    root
+        Its data folder.
+    trust
+        Whether files may hold more than numbers and texts.
+
+    Raises
+    ------
+    RunnerError
+        One cannot be read, holds a program, or was trained for other classes.
+    """
+    folders = [(settings["misc"]["ckpt_folder"], known_classes(root))]
+    if settings["hawkears"]["low_band_classifier"]:
+        folders.append((settings["hawkears"]["low_band_ckpt_folder"], None))
+    for folder, expected in folders:
+        paths = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.name)
+        Checkpoints(trust, _OF_ANY_VERSION).check_classes(paths, expected)
+
+
+def main() -> None:
+    """Tell what is wrong with checkpoints, as JSON on the last line of stdout; what to check comes as JSON on stdin."""
+    wanted = json.load(sys.stdin)
+    answer: dict[str, Any] = {}
+    try:
+        check_folders(wanted["settings"], Path(wanted["root"]), wanted["trust"])
+    except RunnerError as error:
+        answer = {"error": error.message, "hint": error.hint}
+    print(f"\n{json.dumps(answer)}")
+
+
 def known_classes(root: Path) -> list[str] | None:
     """Return the names in ``data/classes.csv`` of a data folder, in order; ``None`` when there is no such file."""
     path = root / "data/classes.csv"
@@ -147,4 +194,10 @@ def _difference(names: Sequence[str], expected: Sequence[str]) -> str:
 
 
 def _brief(error: Exception) -> str:
-    return (str(error).strip().partition("\n")[0] or type(error).__name__)[:200]
+    """Return one line of what torch says; of its advice to load such a file in another way, nothing."""
+    said = _COLOURS.sub("", str(error)).strip()
+    if isinstance(error, KeyError | AttributeError):
+        return "it is of another kind"
+    if found := _REASON.search(said):
+        return found[1].strip()[:200] or "it is of another kind"
+    return (said.partition("\n")[0] or type(error).__name__)[:200]

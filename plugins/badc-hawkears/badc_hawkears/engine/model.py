@@ -159,7 +159,7 @@ def _checkpoint_paths(folder: Path) -> list[Path]:
     if not paths:
         raise RunnerError(
             f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
-            hint="Fetch them: hawkears init",
+            hint="Fetch them: badc hawkears setup, or hawkears init --dest FOLDER",
             retry=False,
         )
     return paths

@@ -105,7 +105,7 @@ class Occurrence:
                 path = self._config.hawkears.occurrence_pickle
                 raise RunnerError(
                     f"HawkEars cannot load its table of occurrences, {path}: {error}",
-                    hint="Make the data folder anew with hawkears init.",
+                    hint="Make the data folder anew with hawkears init --dest FOLDER.",
                     retry=False,
                 ) from error
         return self._loaded

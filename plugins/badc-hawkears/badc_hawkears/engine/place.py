@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING, Any
+
 from attrs import frozen
 
 from badc_core.model import Signal
 from badc_core.signals import frames_of, resampled_frames
 from badc_hawkears.engine.grid import Grid, counted_frames, touched_frames
 
-__all__ = ["Place", "place_of"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+
+__all__ = ["Place", "fitted", "place_of"]
 
 _TOLERANCE_MS = 10
 """Context that is shorter than asked for by more than this ends where the recording ends."""
@@ -76,7 +84,7 @@ def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
     first = begin - signal.halo_before
     total = None
     if chunk.offset_ms is None or signal.halo_after < frames_of(halo - _TOLERANCE_MS, rate):
-        total = _whole_ms(first + len(signal.samples), signal.recording.duration_ms, rate)
+        total = _length(signal, first + len(signal.samples), rate)
     end_ms = _end_ms(signal, offset_ms, first, total, rate)
     touched = touched_frames(offset_ms, end_ms)
     begin_ms = offset_ms + (chunk.overlap_ms or 0) if offset_ms else 0  # manifests give the first chunk an overlap, too
@@ -91,6 +99,31 @@ def _sample_at(offset_ms: int, recorded_hz: int | None, rate: int) -> int:
     if recorded_hz is None:  # exact for rates above 28 kHz, and for those with whole frames in a ms
         return frames_of(offset_ms, rate)
     return resampled_frames(frames_of(offset_ms, recorded_hz), recorded_hz, rate)
+
+
+def fitted(samples: FloatArray, place: Place) -> FloatArray:
+    """Return a chunk's samples, to the recording's last one where they reach its end: HawkEars' may be a zero more."""
+    import numpy as np
+
+    if place.total_samples is None:
+        return samples
+    samples = samples[: max(0, place.total_samples - place.first_sample)]
+    lacking = place.total_samples - place.first_sample - len(samples)
+    return np.pad(samples, (0, lacking)) if lacking > 0 else samples
+
+
+def _length(signal: Signal, total: int, rate: int) -> int:
+    """Return how many samples HawkEars has of a recording of which the array reaches to sample `total`.
+
+    librosa rounds ``frames * (28000 / rate)`` up and fills the array with zeros, and floating-point arithmetic makes it
+    one more for many whole numbers: 980001 for 35 s at 96 kHz. What networks say of the last window hangs on that one.
+    """
+    recorded_hz = signal.recording.sample_rate_hz
+    if signal.read_to is not None and recorded_hz is not None:
+        exact = math.ceil(signal.read_to * (float(rate) / recorded_hz))
+        if abs(exact - total) <= _ROUNDING_SAMPLES + 1:
+            return exact
+    return _whole_ms(total, signal.recording.duration_ms, rate)
 
 
 def _whole_ms(total: int, duration_ms: int | None, rate: int) -> int:
@@ -112,7 +145,8 @@ def _end_ms(signal: Signal, offset_ms: int, first: int, total: int | None, rate:
     if told is not None and signal.chunk.offset_ms is not None:
         return offset_ms + told
     assert signal.samples is not None
-    end = total if total is not None else first + len(signal.samples) - signal.halo_after
+    end = first + len(signal.samples) - signal.halo_after
+    end = end if total is None else min(total, first + len(signal.samples))
     return -(-end * 1000 // rate)
 
 

@@ -15,6 +15,7 @@ import attrs
 
 from badc_core.errors import RunnerError
 from badc_core.protocols import WorkerContext
+from badc_hawkears.engine.checkpoints import check_folders
 from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.model import choose_device
 from badc_hawkears.identity import data_root, identity_of
@@ -36,12 +37,13 @@ def open_api(options: HawkEarsOptions, context: WorkerContext) -> RecordingRunne
     Raises
     ------
     RunnerError
-        HawkEars is not there, or its function is another one.
+        HawkEars is not there, its function is another one, or a checkpoint is not as it should be.
     """
     os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
     facts = told(effective_config(options, root))
     analyze = _public_function()
+    check_folders(facts.settings, root, options.trust)
     choose_device(context.device.kind, options.mps)
     if options.threads:
         import torch

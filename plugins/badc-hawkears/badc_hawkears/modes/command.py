@@ -6,6 +6,7 @@ decides, and a batch without one is halved until the bad file is found.
 
 from __future__ import annotations
 
+import json
 import re
 import wave
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from badc_core.errors import RunnerError
 from badc_core.protocols import WorkerContext
 from badc_hawkears.csvs import Row, read_table
-from badc_hawkears.environment import interpreter, tell
+from badc_hawkears.environment import ask, interpreter, tell
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.modes.names import class_names
 from badc_hawkears.modes.occurrence import occurrence_of
@@ -49,10 +50,11 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
     Raises
     ------
     RunnerError
-        There is no such command, it lacks an option, or it fails even on silence.
+        There is no such command, it lacks an option, it fails even on silence, or a checkpoint is not as it should be.
     """
     root = data_root(options)
     told = tell(options)
+    _check_checkpoints(options, root, told.settings)
     program = Program(_argv(interpreter(options)), root, environment(context, options.threads), context)
     quietly = switches(program, told.versions[0])
     settings = settings_file(context.scratch / "hawkears.yaml", told.settings)
@@ -64,6 +66,14 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
         command.hear,
         lambda recording: occurrence_of(recording, told.settings["hawkears"]),
     )
+
+
+def _check_checkpoints(options: HawkEarsOptions, root: Path, settings: Mapping[str, object]) -> None:
+    """Have them checked where torch is."""
+    wanted = json.dumps({"settings": settings, "root": str(root), "trust": options.trust})
+    answer = ask(interpreter(options), "from badc_hawkears.engine.checkpoints import main; main()", wanted)
+    if answer:
+        raise RunnerError(answer["error"], hint=answer["hint"], retry=False)
 
 
 def _argv(python: Path) -> tuple[str, ...]:
