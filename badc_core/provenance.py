@@ -110,7 +110,7 @@ def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
         # As it stands, the default would mean the dataset of each chunk's source, which may be another.
         here = "{dspath}/" if Path(output) == layout.DEFAULT_OUTPUT else ""
         command += ["--output-dir", here + datalad.doubled(output)]
-    outputs = [output, *(log + ending for ending in _LOG_ENDINGS)]
+    outputs = [*_results(request, output), *(log + ending for ending in _LOG_ENDINGS)]
     if request.scheduler != "local":
         outputs.append(log + TASKS_ENDING)
         command.append("--no-record-datalad")  # `datalad rerun` makes the record
@@ -121,6 +121,13 @@ def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
         tuple(path for path in outputs if not path.startswith("../")),  # only what lies in the dataset can be saved
         tuple(command),
     )
+
+
+def _results(request: RunRequest, output: str) -> list[str]:
+    """Return where results go; of a folder that others share, only what is this run's."""
+    if not request.share or request.layout != "files":
+        return [output]
+    return [f"{output}/{one}" for one in dict.fromkeys(chunk.recording_id for chunk in manifest.read(request.manifest))]
 
 
 def _common_dataset(path: Path) -> Path:

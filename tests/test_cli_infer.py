@@ -84,6 +84,7 @@ def test_without_options(asked: Callable[..., RunRequest]):
         (["--replace"], {"replace": True}),
         (["--wait", "60"], {"wait_s": 60.0}),
         (["--share"], {"share": True}),
+        (["--no-record-datalad"], {"record": False}),
         (["--detach"], {"detach": True}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -95,7 +96,8 @@ def test_each_option_asks_for_its_own(options: list[str], wanted: dict[str, Any]
 
 def test_no_option_is_left_out_here():
     """A new option needs a test, above or below."""
-    tested = Path(__file__).read_text() + (Path(__file__).parent / "test_provenance.py").read_text()
+    here = Path(__file__).parent
+    tested = "".join((here / f"test_{name}.py").read_text() for name in ("cli_infer", "provenance", "run_record"))
     names = {name for option in infer.run.params if isinstance(option, click.Option) for name in option.opts}
     assert {name for name in names if f'"{name}"' not in tested} == set()
 

@@ -105,6 +105,22 @@ def test_no_argument_for_hawkears_is_lost(
     assert [word for flag, word in itertools.pairwise(command) if flag == "--hawkears-arg"] == wanted
 
 
+def test_of_a_shared_folder_only_its_own_results(manifest: Path):
+    """Others work in it, whose results are not complete."""
+    _, own, command = _words(datalad_run_command(RunRequest(manifest, share=True)))
+    assert [word for word in own if "infer/" in word or word.endswith("infer")] == ["--output=artifacts/infer/REC"]
+    assert "--share" in command
+    _, own, _ = _words(datalad_run_command(RunRequest(manifest, share=True, layout="segments")))
+    assert "--output=artifacts/infer" in own
+
+
+def test_what_a_scheduler_does_is_recorded_by_the_record(manifest: Path):
+    """Whose command makes no record of its own, and whose outputs hold the facts of tasks."""
+    _, own, command = _words(datalad_run_command(RunRequest(manifest, scheduler="slurm")))
+    assert command[-1] == "--no-record-datalad"
+    assert "--output=artifacts/telemetry/my_rec_log.jsonl.tasks.json" in own
+
+
 def test_places_outside_the_dataset_count_from_it(manifest: Path):
     request = RunRequest(manifest, output_dir=Path("results"), telemetry_log=Path("log.jsonl"))
     _, own, command = _words(datalad_run_command(request))
