@@ -232,16 +232,19 @@ def _alone(dataset: Path) -> Iterator[None]:
 
 def _ask(argv: Sequence[str], dataset: Path) -> str:
     """Call a tool in the dataset's folder, and return what it prints."""
-    done = subprocess.run(
-        [*argv],
-        cwd=dataset,
-        env=datalad.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*argv],
+            cwd=dataset,
+            env=datalad.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+    except OSError as error:
+        raise StoreError(f"{argv[0]} cannot be called here: {error}.", hint="pip install datalad git-annex") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-500:]
         raise StoreError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from badc_core.atomic import write_bytes
+from badc_core.atomic import explain, write_bytes
 from badc_core.plan import Shard, read_plan, read_shards
 from badc_core.relay import EVENTS_FOLDER
 from badc_core.results import dump_json, load_json
@@ -57,7 +57,10 @@ def write_task_facts(folder: Path) -> Path:
     """
     log = read_asked(folder).telemetry_log
     path = log.with_name(log.name + TASKS_ENDING)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, path) from error
     write_bytes(path, dump_json(task_facts(folder), indent=True) + b"\n")
     return path
 

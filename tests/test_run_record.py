@@ -15,7 +15,7 @@ import yard
 from datalad_tools import commits, identify, kept, needs_tools, objects, tool, unsaved
 from sounds import noise, write
 
-from badc_core import annex
+from badc_core import annex, datalad
 
 pytestmark = needs_tools
 NASTY = """it's {b} [c] "q" * $HOME"""
@@ -146,6 +146,22 @@ def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):
     lock.unlink()
     badc(*command.replace("my {set}", "my\\ {set}").split()[:2], command.partition("record ")[2])
     assert len(commits(dataset)) == len(before) + 1
+    assert unsaved(dataset) == ""
+
+
+def test_recorded_later_where_the_tools_are(badc: Any, dataset: Path, cli: Any, monkeypatch: pytest.MonkeyPatch):
+    """Whoever follows the run to its end may sit at a machine without DataLad."""
+    badc(*words("--detach"))
+    environment = dict(datalad.environment())
+    with monkeypatch.context() as patch:
+        patch.setattr(datalad, "environment", lambda: {**environment, "PATH": str(dataset)})
+        patch.setenv("PATH", str(dataset))
+        ended = cli("jobs", "resume")
+    assert ended.code == 1
+    assert "git cannot be called here" in ended.stdout
+    before = len(commits(dataset))
+    badc("jobs", "record")
+    assert len(commits(dataset)) == before + 1
     assert unsaved(dataset) == ""
 
 
