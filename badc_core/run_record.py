@@ -107,7 +107,12 @@ def _record(request: RunRequest, plan: Plan, log: Path) -> Record:
             "Nothing can be recorded here: datalad is not installed, or BADC_DISABLE_DATALAD is set.",
             hint="pip install datalad git-annex",
         )
-    return record_of(evolve(request, manifest=manifest, telemetry_log=log), dataset)
+    if len(bases) > 1:
+        raise BadcError(
+            f"The results go to {len(bases)} folders, which no single command would find again.",
+            hint="Choose one: --output-dir",
+        )
+    return record_of(evolve(request, manifest=manifest, output_dir=bases[0], telemetry_log=log), dataset)
 
 
 def _write(folder: Path, wanted: Wanted) -> None:

@@ -193,6 +193,20 @@ def test_failed_chunks_are_in_the_record(badc: Any, dataset: Path):
     assert unsaved(dataset) == ""
 
 
+def test_recordings_and_results_in_datasets_below(badc: Any, dataset: Path, isolated: Path):
+    """Results go beside their recordings; all of it is saved, up to the dataset of the manifest."""
+    below = dataset / "field"
+    tool("datalad", "create", "-d", dataset, below, at=dataset)
+    write(below / "audio/c.wav", noise(2))
+    badc("chunk", "manifest", "field/audio", "--chunk-duration", 1, "--output", "manifests/c.csv")
+    tool("datalad", "save", "-r", "-m", "more", at=dataset)
+    command = ["manifests/c.csv" if str(word).startswith("manifests/") else word for word in words()]
+    assert "Recorded" in badc(*command).stdout
+    assert unsaved(dataset) == unsaved(below) == ""
+    assert commits(dataset)[0] == commits(below)[0] == "[DATALAD RUNCMD] badc infer c"
+    assert len([path for path in (below / "artifacts/infer/c").iterdir() if annex.is_link(path)]) == 2
+
+
 @pytest.mark.parametrize("how", ["flag", "variable", "elsewhere"])
 def test_no_record_where_none_is_wanted(badc: Any, dataset: Path, monkeypatch: pytest.MonkeyPatch, how: str):
     before, more = commits(dataset), {"flag": ["--no-record-datalad"], "elsewhere": ["--output-dir", "../out"]}
