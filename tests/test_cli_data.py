@@ -214,6 +214,7 @@ def test_a_dataset_is_cloned_and_merged_by_datalad(cli: Callable[..., Any], isol
 
 
 @needs_tools
+@pytest.mark.slow
 def test_datalad_drops_only_what_is_elsewhere(cli: Callable[..., Any], isolated: Path, dataset: Path):
     here = isolated / "data/datalad/s"
     cli("data", "connect", "s", "--url", dataset).ok()

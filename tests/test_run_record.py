@@ -149,6 +149,7 @@ def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):
     assert unsaved(dataset) == ""
 
 
+@pytest.mark.slow
 def test_recorded_later_where_the_tools_are(badc: Any, dataset: Path, cli: Any, monkeypatch: pytest.MonkeyPatch):
     """Whoever follows the run to its end may sit at a machine without DataLad."""
     badc(*words("--detach"))
@@ -185,6 +186,7 @@ def test_two_runs_that_end_together_lose_nothing(dataset: Path):
     assert unsaved(dataset) == ""
 
 
+@pytest.mark.slow
 def test_failed_chunks_are_in_the_record(badc: Any, dataset: Path):
     command = ["false" if word == "true" else word for word in words("--max-retries", 0)]
     badc(*command, code=3)
@@ -193,6 +195,7 @@ def test_failed_chunks_are_in_the_record(badc: Any, dataset: Path):
     assert unsaved(dataset) == ""
 
 
+@pytest.mark.slow
 def test_recordings_and_results_in_datasets_below(badc: Any, dataset: Path, isolated: Path):
     """Results go beside their recordings; all of it is saved, up to the dataset of the manifest."""
     below = dataset / "field"
@@ -224,6 +227,7 @@ def test_a_record_that_was_asked_for_and_cannot_be_is_told_before_anything_is_do
     assert not list(dataset.parent.glob("out/.badc/*/plan.json"))
 
 
+@pytest.mark.slow
 def test_a_run_in_this_process_is_wrapped_when_asked_to_be(badc: Any, dataset: Path):
     before = commits(dataset)
     local = ("infer", "run", "manifests/all {x}.csv", "--runner-cmd", "true", "--cpu-workers", 2)
@@ -232,6 +236,7 @@ def test_a_run_in_this_process_is_wrapped_when_asked_to_be(badc: Any, dataset: P
     assert unsaved(dataset) == ""
 
 
+@pytest.mark.slow
 def test_whole_datasets_leave_a_record_for_each_manifest(badc: Any, dataset: Path):
     shutil.copy(dataset / "manifests/all {x}.csv", dataset / "manifests/b.csv")
     before = commits(dataset)
