@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from badc_core.cli.calling import find
+from badc_core.cli.bundling import Bundling
 from badc_core.cli.chunk import PATH
 from badc_core.cli.infer_work import Work
 from badc_core.cli.option_names import flag_name
@@ -21,7 +21,7 @@ from badc_core.config import pairs
 from badc_core.errors import PluginError, UsageError
 from badc_core.infer_jobs import InferJob
 
-__all__ = ["check_script_options", "script_options", "write_script"]
+__all__ = ["check_script_options", "reports_of_script", "script_options", "write_script"]
 
 SCHEDULER = "slurm"
 _OPTIONS = {
@@ -92,6 +92,22 @@ def check_script_options(ctx: click.Context, given: Mapping[str, Any]) -> None:
             raise UsageError(f"{flag_name(option)} goes with --slurm-script FILE.")
 
 
+def reports_of_script(ctx: click.Context, work: Work, given: Mapping[str, Any]) -> Bundling | None:
+    """Return what the script's tasks make of their results; ``None``: nothing.
+
+    Raises
+    ------
+    PluginError
+        The commands that make reports are missing.
+    """
+    if not given["sockeye_bundle"]:
+        return None
+    folder = work.places.inside(given["sockeye_bundle_aggregate_dir"])
+    made = Bundling(ctx, folder, given["sockeye_bundle_bucket_minutes"], False, 1, folder)
+    made.check()
+    return made
+
+
 def write_script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Mapping[str, Any]) -> None:
     """Write the script, and say how to submit it.
 
@@ -146,12 +162,7 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
     # What a badc.toml in the dataset may say of other runs does not hold for these.
     flags = ["--scheduler", "local", "--layout", "files", *changed_flags(request, dataset)]
     settings = work.settings.path
-    bundle = None
-    if given["sockeye_bundle"]:
-        find(ctx, "infer", "aggregate")
-        find(ctx, "report", "bundle")
-        folder = work.places.inside(given["sockeye_bundle_aggregate_dir"])
-        bundle = HandBundle(folder, given["sockeye_bundle_bucket_minutes"])
+    reports = reports_of_script(ctx, work, given)
     log_dir = given["sockeye_log_dir"]
     return scheduler.script(
         array_of_jobs(
@@ -164,6 +175,6 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
             check_chunks=given["require_complete_chunks"],
             again=resume,
             trust_summaries=work.trust_summary if trust is None else trust,
-            bundle=bundle,
+            bundle=None if reports is None else HandBundle(reports.folder, reports.bucket_minutes),
         )
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from badc_core.cli.array_script import check_script_options, script_options, write_script
-from badc_core.cli.bundling import bundle_options
+from badc_core.cli.array_script import check_script_options, reports_of_script, script_options, write_script
+from badc_core.cli.bundling import Bundling, bundle_options
 from badc_core.cli.chunk import PATH, finish
 from badc_core.cli.chunk_orchestrate import DATASET
 from badc_core.cli.complaints import Complaints
@@ -61,7 +61,7 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     check_script_options(ctx, given)
     complaints = Complaints()
     work = work_of(ctx, dataset, given, default="hawkears")
-    jobs = _plan(work, given, complaints)
+    jobs = _plan(work, given, complaints, reports_of_script(ctx, work, given))
     if not jobs:
         nothing = f"Nothing to analyse in {work.places.dataset}: no manifest that is not done."
         click.echo(nothing, err=given["print_datalad_run"])
@@ -84,7 +84,7 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
 # --------------------------------------------------------------------------------------------------- plan
 
 
-def _plan(work: Work, given: Mapping[str, Any], complaints: Complaints) -> list[InferJob]:
+def _plan(work: Work, given: Mapping[str, Any], complaints: Complaints, reports: Bundling | None) -> list[InferJob]:
     from badc_core.infer_jobs import find_manifests, manifests_of_plan
 
     dataset = work.places.dataset
@@ -95,7 +95,7 @@ def _plan(work: Work, given: Mapping[str, Any], complaints: Complaints) -> list[
         manifests = find_manifests(work.places, given["pattern"])
     else:
         manifests = manifests_of_plan(plan.expanduser(), dataset, complaints.warn)
-    return jobs_of(manifests, work, complaints, given["include_existing"], given["limit"])
+    return jobs_of(manifests, work, complaints, given["include_existing"], given["limit"], reports)
 
 
 def _show(jobs: Sequence[InferJob], dataset: Path, *, to_stderr: bool) -> None:

@@ -236,14 +236,23 @@ def _bundling(ctx: click.Context, places: Places, given: Mapping[str, Any]) -> B
 
 
 def jobs_of(
-    manifests: Sequence[Path], work: Work, complaints: Complaints, include_existing: bool, limit: int = 0
+    manifests: Sequence[Path],
+    work: Work,
+    complaints: Complaints,
+    include_existing: bool,
+    limit: int = 0,
+    reports: Bundling | None = None,
 ) -> list[InferJob]:
-    """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`."""
+    """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`.
+
+    Manifests are finished when their reports are made, too, where `reports`, or the work's own, are wanted.
+    """
     from badc_core.infer_jobs import is_done, plan_jobs
 
+    wanted = reports or work.bundling
+
     def is_finished(path: Path, results: Path) -> bool:
-        reports = work.bundling
-        return is_done(path, results) and (reports is None or reports.is_made(path.stem, results / path.stem))
+        return is_done(path, results) and (wanted is None or wanted.is_made(path.stem, results / path.stem))
 
     return plan_jobs(
         manifests,

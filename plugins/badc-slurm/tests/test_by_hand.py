@@ -318,7 +318,13 @@ def test_the_same_folders_and_tables_as_a_local_run(
     assert files(dataset) == files(here / "my set")
     for table in sorted((dataset / "artifacts/aggregate").rglob("*_duckdb_exports/*.csv")):
         assert table.read_bytes() == (here / "my set" / table.relative_to(dataset)).read_bytes()
+    report = dataset / "artifacts/aggregate/a_duckdb_exports/timeline.csv"
+    bundle = (*options, "--slurm-script", "again.sh", "--sockeye-bundle")
+    assert "Nothing to analyse" in cli("infer", "orchestrate", dataset, *bundle).ok().stdout
+    report.unlink()
+    assert "array of 1 task" in cli("infer", "orchestrate", dataset, *bundle).ok().stdout  # a report is missing
     done = task(script, 1)
+    assert report.exists()
     assert (done.returncode, "all 3 chunks are done" in done.stdout) == (0, True), done.stdout
 
 
@@ -327,7 +333,6 @@ def test_the_whole_array_may_be_cut_by_hand(written: Callable[..., Path], noted:
     assert task(script, 1, BADC_OFFSET="2").returncode == 0
     assert noted()[0][-1] == "manifests/q\"u, o'te%.csv"
     assert task(script, 4).returncode != 0
-    del os.environ["HOME"]
     done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
     assert "submit this script with sbatch" in done.stderr
 
@@ -363,19 +368,22 @@ def test_a_task_is_put_back_at_its_time_limit_only(signal: str, again: bool, wri
 def test_on_a_real_cluster(field: Any):
     """Eight recordings; one task is warned of its time limit in the middle of its work, and goes on."""
     dataset = field.folder / "set"
+    (dataset / "manifests").mkdir(parents=True)
+    chunks = runs.chunks_of(8, 10)
     for number in range(8):
-        runs.make_manifest(dataset / f"manifests/n {number}.csv", [
-            chunk for chunk in runs.chunks_of(8, 10) if chunk.recording_id == f"REC{number}"
-        ])  # fmt: skip
-    field.chunks = 80
-    options = ["--runner", "lab", "-o", "sleep_ms=200", "-o", "batch=1", "--cpu-workers", "1"]
+        of_it = [chunk for chunk in chunks if chunk.recording_id == f"REC{number}"]
+        runs.make_manifest(dataset / f"manifests/n {number}.csv", of_it)
     script = field.folder / "array 1.sh"
-    options += ["--output-dir", field.out, "-s", "sbatch=--output=/dev/null"]
-    field.badc("infer", "orchestrate", dataset, *options, "--slurm-script", script)
-    job = field.cluster.ask("sbatch", "--parsable", str(script)).strip()
-    field.until_committed(2)
+    options = ["--runner", "lab", "-o", "batch=1", "--output-dir", field.out]
+    slow = ["-o", "sleep_ms=500", "-s", "sbatch=--output=/dev/null"]
+    field.badc("infer", "orchestrate", dataset, *options, *slow, "--slurm-script", script)
+    command = ["sbatch", "--parsable", str(script)]
+    submitted = subprocess.run(command, env=field.environment(), capture_output=True, text=True, check=True)
+    job = submitted.stdout.strip()
+    first = field.out / "REC0"
+    field.until(lambda: any(first.glob("*.json")), "the first task has begun")
     field.cluster.ask("scancel", "-b", "-s", "USR1", f"{job}_1")
-    field.until(lambda: not field.cluster.ask("squeue", "-h", "-t", "all", "-j", job, "-t", "PD,R,CG"), "all done", 120)
+    field.until(lambda: not field.cluster.ask("squeue", "-h", "-t", "PD,R,CG", "-j", job), "all ended", 240)
     documents = runs.documents(field.out)
     names = [(entry["recording_id"], entry["chunk_id"]) for entry in documents]
     assert len(names) == len(set(names)) == 80
@@ -383,6 +391,6 @@ def test_on_a_real_cluster(field: Any):
     # The warned task had two lives, each a run of its own.
     assert len(list((field.out / ".badc").glob("*/plan.json"))) == 9
     local = field.folder / "local"
-    field.badc("infer", "orchestrate", dataset, *options, "--output-dir", local, "--include-existing", "--apply")
+    field.badc("infer", "orchestrate", dataset, *options, "--output-dir", local, "--apply")
     tables = [runs.aggregate(folder, field.folder / f"{folder.name}.csv") for folder in (field.out, local)]
     assert tables[0] == tables[1]
