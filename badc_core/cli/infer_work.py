@@ -280,7 +280,7 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
     from badc_core.datalad import may_record
 
     # A scheduler whose work goes on by itself: the engine makes one record when all is there.
-    recording = work.record and not goes_on_by_itself(work.scheduler) and may_record(work.places.dataset)
+    recording = work.record and may_record(work.places.dataset) and not goes_on_by_itself(work.scheduler)
     for number, job in enumerate(jobs, 1):
         try:
             told = _recorded(job, work, complaints) if recording else _direct(job, work, complaints)
