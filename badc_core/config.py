@@ -7,8 +7,9 @@ classes, which :func:`fill` makes from ``key=value`` texts or from a TOML table.
 from __future__ import annotations
 
 import difflib
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,18 @@ import attrs
 
 from badc_core.errors import UsageError
 
-__all__ = ["Settings", "describe", "fill", "load_settings", "meant", "option", "pairs", "result_options"]
+__all__ = [
+    "Settings",
+    "absolute",
+    "describe",
+    "fill",
+    "load_settings",
+    "meant",
+    "option",
+    "pairs",
+    "result_options",
+    "within",
+]
 
 T = TypeVar("T")
 
@@ -43,6 +55,23 @@ def option(
     """
     metadata = {"help": help, "affects_results": affects_results, "added_later": added_later}
     return attrs.field(default=default, metadata=metadata, **kwargs)
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Return a path from the root on, a converter for options: workers may run in another folder than the command."""
+    return None if path is None else path.expanduser().absolute()
+
+
+def within(low: float, high: float = math.inf, *, below: bool = False) -> Callable[[Any, Any, float | None], None]:
+    """Return a validator for options: ``low <= value <= high``, or ``< high`` with `below`; ``None`` passes."""
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+        if value is None or (low <= value <= high and not (below and value == high)):
+            return
+        upper = "" if high == math.inf else f" and below {high:g}" if below else f" and at most {high:g}"
+        raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g}{upper}")
+
+    return validate
 
 
 def pairs(texts: Iterable[str], flag: str = "-o") -> dict[str, Any]:

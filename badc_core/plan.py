@@ -14,7 +14,7 @@ from __future__ import annotations
 import array
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -365,13 +365,3 @@ def _recording(recording_id: str, facts: Mapping[str, Any]) -> Recording:
     return Recording(
         recording_id, path, started_at=None if started_at is None else parse_start_time(started_at), **values
     )
-
-
-def sha256_of(path: Path, report: Callable[[int], None] = lambda done: None) -> str:
-    """Return the SHA-256 of a file, 64 hex digits; reads 1 MiB at a time."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-            report(len(block))
-    return found.hexdigest()

@@ -14,8 +14,9 @@ from attrs import frozen
 from badc_core import __version__
 from badc_core.choosing import asked, identity_of, isolation_of, options_of
 from badc_core.config import result_options
+from badc_core.digests import sha256_of
 from badc_core.host import Host, load_object
-from badc_core.plan import Plan, ShardSize, fingerprint, sha256_of, write_chunks
+from badc_core.plan import Plan, ShardSize, fingerprint, write_chunks
 from badc_core.planning import TaskSource, first_source
 from badc_core.protocols import RunnerIdentity, Scheduler
 from badc_core.recordings import rules_from

@@ -36,6 +36,7 @@ __all__ = [
     "find_reader",
     "frames_of",
     "known_suffixes",
+    "milliseconds_of",
     "open_signal",
     "probe",
     "require_content",
@@ -55,6 +56,11 @@ recording resampled differ by less than 1e-6 (measured from 8 to 384 kHz); a thi
 def frames_of(milliseconds: int, sample_rate_hz: int) -> int:
     """Return a place or length in frames, rounded, halves upwards."""
     return (milliseconds * sample_rate_hz + 500) // 1000
+
+
+def milliseconds_of(frames: int, sample_rate_hz: int) -> int:
+    """Return a place or length in milliseconds, rounded, halves upwards."""
+    return (frames * 1000 + sample_rate_hz // 2) // sample_rate_hz
 
 
 def resampled_frames(frames: int, from_hz: int, to_hz: int) -> int:

@@ -1,7 +1,8 @@
 """HawkEars in four ways: a process per chunk, its own command, a bare loop over its predictor, and BADC.
 
 The same recordings and the same networks, of full size and with random weights, for all of them. CPU seconds; ways that
-are compared take turns, and each figure is a median.
+are compared take turns, and each figure is a median. All compute with one thread: threads that wait for each other on a
+busy machine use CPU seconds, too, and say nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BARE = Path(__file__).with_name("bare_hawkears.py")
 _MADE = Path(__file__).parents[1] / ".venv-hawkears/hawkears/env/bin/python"
 _RECORDINGS, _MINUTES, _CHUNK_MS, _TURNS = 2, 2, 60_000, 3
 _AUDIO_S = 60 * _RECORDINGS * _MINUTES
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def interpreter() -> Path | None:
@@ -88,10 +90,10 @@ def _ways(folder: Path, python: Path, root: Path, sounds: Path) -> dict[str, Cal
         )
         for option in (f"python={python}", f"root={root}", "models=3", "low_band=no"):
             argv += ["-o", option]
-        return measure([*argv, "--telemetry-log", "log.jsonl"], folder)
+        return measure([*argv, "--telemetry-log", "log.jsonl"], folder, more=_ONE_THREAD)
 
     def bare(way: str) -> Measured:
-        found = measure([str(python), str(_BARE), str(root), str(sounds), way, "2"], folder)
+        found = measure([str(python), str(_BARE), str(root), str(sounds), way, "2"], folder, more=_ONE_THREAD)
         told = json.loads(found.output.rpartition("\n\0")[2])
         return Measured(told["cpu_s"], told["wall_s"], told["peak_mb"], "")
 
@@ -99,10 +101,10 @@ def _ways(folder: Path, python: Path, root: Path, sounds: Path) -> dict[str, Cal
         "bare200": lambda: bare("bare200"),
         "ours": lambda: bare("ours"),
         "bare16": lambda: bare("bare16"),
-        "vendor": lambda: measure([*command, "-i", str(sounds)], root),
+        "vendor": lambda: measure([*command, "-i", str(sounds)], root, more=_ONE_THREAD),
         "ours whole": lambda: run("all.csv"),
         "ours start": lambda: run("one.csv"),
-        "chunk": lambda: measure([*command, "-i", str(folder / "chunk.wav")], root),
+        "chunk": lambda: measure([*command, "-i", str(folder / "chunk.wav")], root, more=_ONE_THREAD),
     }
 
 

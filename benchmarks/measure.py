@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -42,8 +42,10 @@ def badc(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("badc")), *arguments]
 
 
-def measure(argv: Sequence[str], cwd: Path, *, ok: Sequence[int] = (0,)) -> Measured:
-    """Run a command and measure it.
+def measure(
+    argv: Sequence[str], cwd: Path, *, ok: Sequence[int] = (0,), more: Mapping[str, str] | None = None
+) -> Measured:
+    """Run a command, with `more` in its environment, and measure it.
 
     Raises
     ------
@@ -52,6 +54,7 @@ def measure(argv: Sequence[str], cwd: Path, *, ok: Sequence[int] = (0,)) -> Meas
     """
     # Compiled modules are kept, as they are for users: the run that does not count makes them.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env |= more or {}
     began = time.perf_counter()
     with (cwd / "stdout.txt").open("w+b") as out, (cwd / "stderr.txt").open("w+b") as err:
         process = subprocess.Popen(list(argv), cwd=cwd, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=env)

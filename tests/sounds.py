@@ -27,6 +27,12 @@ def write(path: Path, samples: np.ndarray, *, rate: int = RATE, subtype: str = "
     return path
 
 
+def write_loud(path: Path, seconds: float, loud: tuple[int, ...] = (), *, rate: int = 8000) -> Path:
+    """Write a WAV, whatever it is called, that is loud in some of its seconds and next to silent in the others."""
+    levels = np.where(np.isin(np.arange(round(seconds * rate)) // rate, loud), 30_000, 10)
+    return write(path, levels.astype(np.int16), rate=rate, format="WAV")
+
+
 def cut_off(path: Path, share: float) -> int:
     """Keep only the first `share` of a file's bytes; return how many they are."""
     data = path.read_bytes()

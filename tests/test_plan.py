@@ -154,13 +154,3 @@ def test_a_fingerprint_is_stable():
         {"a": [0.5, None], "b": 1},
     )
     assert plan.fingerprint(SPEC, RunnerIdentity("lab"), {}) == "22ef4ca7da7fd36c"
-
-
-def test_the_digest_of_a_file(tmp_path: Path):
-    import hashlib
-
-    data = os.urandom((1 << 20) + 17)
-    (tmp_path / "x").write_bytes(data)
-    seen: list[int] = []
-    assert plan.sha256_of(tmp_path / "x", seen.append) == hashlib.sha256(data).hexdigest()
-    assert sum(seen) == len(data)

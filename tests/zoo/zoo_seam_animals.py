@@ -4,8 +4,8 @@ import attrs
 import numpy as np
 
 from badc_core import Detection, InputSpec, Prediction, RunnerIdentity, RunnerInfo
+from badc_core.grids import sample_at
 from badc_core.seams import CONTINUES, RUNS_ON_MS, join, own_part
-from badc_core.signals import frames_of
 
 RATE = 8000
 WINDOW_MS = 1000
@@ -15,8 +15,7 @@ STEP = RATE * 20 // 1000  # of the loudness that runs are made of
 
 def place(ms, recording):
     """Return a place in the file as a frame at 8 kHz, by the core's arithmetic."""
-    rate = recording.sample_rate_hz
-    return (2 * frames_of(ms, rate) * RATE + rate) // (2 * rate)
+    return sample_at(ms, recording.sample_rate_hz, RATE)
 
 
 def rms(part):

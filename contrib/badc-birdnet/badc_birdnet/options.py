@@ -6,29 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
-from badc_core.config import option
+from badc_core.config import absolute, option, within
 
 __all__ = ["BirdnetOptions"]
-
-
-def _within(low: float, high: float, *, below: bool = False) -> Any:
-    """Return a validator for ``low <= value <= high``, or ``< high``."""
-
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value <= high or (below and value == high):
-            upper = f"below {high:g}" if below else f"at most {high:g}"
-            raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g} and {upper}")
-
-    return validate
-
-
-def _absolute(path: Path | None) -> Path | None:
-    """Workers may run in another folder than the command."""
-    return None if path is None else path.expanduser().absolute()
 
 
 @attrs.frozen
@@ -56,26 +40,26 @@ class BirdnetOptions:
         How many windows are computed at once.
     """
 
-    min_confidence: float = option(0.25, help="drop detections below this score, 0 to 1", validator=_within(0.0, 1.0))
+    min_confidence: float = option(0.25, help="drop detections below this score, 0 to 1", validator=within(0.0, 1.0))
     sensitivity: float = option(
-        1.0, help="above 1 lifts weak scores, below 1 lowers them, 0.5 to 1.5", validator=_within(0.5, 1.5)
+        1.0, help="above 1 lifts weak scores, below 1 lowers them, 0.5 to 1.5", validator=within(0.5, 1.5)
     )
     overlap_s: float = option(
-        0.0, help="seconds that neighbouring 3-s windows share", validator=_within(0.0, 3.0, below=True)
+        0.0, help="seconds that neighbouring 3-s windows share", validator=within(0.0, 3.0, below=True)
     )
     grid: Literal["chunk", "recording"] = option(
         "chunk", help="where windows begin: chunk or recording", added_later=True
     )
     model: Path | None = option(
-        None, help="another .tflite file with BirdNET's input", affects_results=False, converter=_absolute
+        None, help="another .tflite file with BirdNET's input", affects_results=False, converter=absolute
     )
     labels: Path | None = option(
         None,
         help="another list of labels, perhaps in another language",
         affects_results=False,
-        converter=_absolute,
+        converter=absolute,
     )
-    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
+    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=within(0, 1024))
     windows: int = option(
-        4, help="windows computed at once; 20 MB each", affects_results=False, validator=_within(1, 256)
+        4, help="windows computed at once; 20 MB each", affects_results=False, validator=within(1, 256)
     )

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from badc_birdnet.options import BirdnetOptions
 from badc_birdnet.quiet import without_greeting
 from badc_birdnet.weights import INSTALL_LITERT, find_weights, read_labels
-from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, grid_starts, scores, window_starts
+from badc_birdnet.windows import SAMPLE_RATE_HZ, SHORTEST_FRAMES, WINDOW_FRAMES, frames_to_ms, scores, window_starts
 from badc_core.errors import RunnerError
+from badc_core.grids import grid_starts, part_of
 from badc_core.model import Detection, Signal
 from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
-from badc_core.seams import RUNS_ON_MS, own_part
-from badc_core.signals import frames_of, resampled_frames
+from badc_core.seams import RUNS_ON_MS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,10 +166,10 @@ class BirdnetRunner:
         frames = _frames(signal)
         if self._options.grid == "chunk":
             return window_starts(frames, self._overlap_frames)
-        begin, until = (None if ms is None else _place(ms, signal) for ms in own_part(signal.chunk))
-        zero = _zero(signal)
-        grid = grid_starts(begin or 0, zero + frames if until is None else until, zero + frames, self._overlap_frames)
-        return range(grid.start - zero, grid.stop - zero, grid.step)
+        part = part_of(signal, SAMPLE_RATE_HZ)
+        hop = WINDOW_FRAMES - self._overlap_frames
+        grid = grid_starts(part.first, part.until, part.total, WINDOW_FRAMES, hop, SHORTEST_FRAMES)
+        return range(grid.start - part.zero, grid.stop - part.zero, grid.step)
 
     def _scores(self, batch: Sequence[Signal], places: Sequence[tuple[int, int]]) -> FloatArray:
         """Return the scores of some windows, shape ``(len(places), labels)``."""
@@ -194,7 +194,7 @@ class BirdnetRunner:
         if self._options.grid == "chunk":
             start_ms, end_ms = frames_to_ms(start), frames_to_ms(end)
         else:
-            offset_ms, zero = signal.chunk.offset_ms or 0, _zero(signal)
+            offset_ms, zero = signal.chunk.offset_ms or 0, part_of(signal, SAMPLE_RATE_HZ).zero
             start_ms, end_ms = (max(frames_to_ms(zero + frame) - offset_ms, 0) for frame in (start, end))
         if signal.chunk.duration_ms is not None and end_ms > signal.chunk.duration_ms:
             if self._options.grid == "recording":
@@ -234,17 +234,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _place(milliseconds: int, signal: Signal) -> int:
-    """Return a place in the file as a frame at 48 kHz, rounded as the core does."""
-    rate = signal.recording.sample_rate_hz or SAMPLE_RATE_HZ
-    return resampled_frames(frames_of(milliseconds, rate), rate, SAMPLE_RATE_HZ)
-
-
-def _zero(signal: Signal) -> int:
-    """Return which frame of the file, at 48 kHz, the first of the samples is."""
-    return _place(signal.chunk.offset_ms or 0, signal) - signal.halo_before
 
 
 def _frames(signal: Signal) -> int:

@@ -6,7 +6,6 @@ megabytes more.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from badc_birdnet.options import BirdnetOptions
+from badc_core.digests import digest_of
 from badc_core.errors import RunnerError
 from badc_core.protocols import Readiness, RunnerIdentity
 
@@ -162,18 +162,10 @@ def _expect(path: Path, digest: str) -> None:
 
 def _digest_of(path: Path) -> str:
     try:
-        status = path.stat()
-        return _digest(path, status.st_size, status.st_mtime_ns)
+        return digest_of(path)
     except OSError as error:
         raise RunnerError(
             f"BirdNET's file {path} cannot be read: {error.strerror or error}.",
             hint=f"Check the path, or install the weights anew: {REINSTALL_WEIGHTS}",
             retry=False,
         ) from error
-
-
-@functools.lru_cache(maxsize=16)
-def _digest(path: Path, size: int, modified_ns: int) -> str:
-    """Return the SHA-256 of a file; size and time of change are there to notice another file under the same name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from badc_core.signals import milliseconds_of
+
 if TYPE_CHECKING:
     import numpy as np
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
-__all__ = ["SAMPLE_RATE_HZ", "WINDOW_FRAMES", "frames_to_ms", "grid_starts", "scores", "window_starts"]
+__all__ = ["SAMPLE_RATE_HZ", "SHORTEST_FRAMES", "WINDOW_FRAMES", "frames_to_ms", "scores", "window_starts"]
 
 SAMPLE_RATE_HZ = 48_000
 """What the model was trained on."""
@@ -20,9 +22,8 @@ SAMPLE_RATE_HZ = 48_000
 WINDOW_FRAMES = 3 * SAMPLE_RATE_HZ
 """One window: three seconds."""
 
-_SHORTEST_FRAMES = WINDOW_FRAMES // 2
+SHORTEST_FRAMES = WINDOW_FRAMES // 2
 _LARGEST_LOGIT = 15.0
-_ROUNDING_FRAMES = 2
 
 
 def window_starts(frames: int, overlap_frames: int = 0) -> range:
@@ -43,44 +44,19 @@ def window_starts(frames: int, overlap_frames: int = 0) -> range:
         before is not made.
     """
     step = WINDOW_FRAMES - overlap_frames
-    if frames < _SHORTEST_FRAMES:
+    if frames < SHORTEST_FRAMES:
         return range(0)
     count = 1
     if frames > WINDOW_FRAMES:
         count += -(-(frames - WINDOW_FRAMES) // step)  # until the end is reached
-        if frames - (count - 1) * step < _SHORTEST_FRAMES:
+        if frames - (count - 1) * step < SHORTEST_FRAMES:
             count -= 1
     return range(0, count * step, step)
 
 
-def grid_starts(first: int, until: int, total: int, overlap_frames: int = 0) -> range:
-    """Return the first frame of every window of a recording that begins in one part of it.
-
-    Parameters
-    ----------
-    first, until
-        The part, in frames of the recording.
-    total
-        Length of the recording; or how far it is known, at least a window beyond `until`.
-    overlap_frames
-        How much neighbouring windows share; less than a window.
-
-    Returns
-    -------
-    range
-        The windows of :func:`window_starts` for the whole recording that begin there. Lengths may be off by the two
-        frames that resampling a recording in pieces can cost.
-    """
-    step = WINDOW_FRAMES - overlap_frames
-    long_enough = total + _ROUNDING_FRAMES - _SHORTEST_FRAMES
-    not_inside_another = max(total - _ROUNDING_FRAMES - WINDOW_FRAMES + step - 1, 0)
-    last = min(until - 1, long_enough, not_inside_another)
-    return range(-(-first // step) * step, last + 1, step)
-
-
 def frames_to_ms(frame: int) -> int:
     """Return a position in whole milliseconds, rounded."""
-    return (frame * 1000 + SAMPLE_RATE_HZ // 2) // SAMPLE_RATE_HZ
+    return milliseconds_of(frame, SAMPLE_RATE_HZ)
 
 
 def scores(logits: FloatArray, sensitivity: float = 1.0) -> FloatArray:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from badc_birdnet.windows import SAMPLE_RATE_HZ, WINDOW_FRAMES, frames_to_ms, grid_starts, scores, window_starts
+from badc_birdnet.windows import SAMPLE_RATE_HZ, SHORTEST_FRAMES, WINDOW_FRAMES, frames_to_ms, scores, window_starts
+from badc_core.grids import grid_starts
 
 HALF = WINDOW_FRAMES // 2
 
@@ -77,7 +78,7 @@ def test_parts_have_the_windows_of_the_whole(frames, overlap, cuts, rounding):
     found = [
         start
         for begin, until, total in zip(seams[:-1], seams[1:], known[1:], strict=True)
-        for start in grid_starts(begin, until, total, overlap)
+        for start in grid_starts(begin, until, total, WINDOW_FRAMES, step, SHORTEST_FRAMES)
     ]
     assert found == list(window_starts(frames, overlap))
 
@@ -89,4 +90,5 @@ def test_parts_have_the_windows_of_the_whole(frames, overlap, cuts, rounding):
 def test_round_lengths_do_not_hang_on_a_frame(seconds, overlap_s, rounding):
     """Resampled in pieces, a recording may seem a frame longer or shorter."""
     frames, overlap = round(seconds * SAMPLE_RATE_HZ), round(overlap_s * SAMPLE_RATE_HZ)
-    assert list(grid_starts(0, frames, frames + rounding, overlap)) == list(window_starts(frames, overlap))
+    found = grid_starts(0, frames, frames + rounding, WINDOW_FRAMES, WINDOW_FRAMES - overlap, SHORTEST_FRAMES)
+    assert list(found) == list(window_starts(frames, overlap))

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from badc_core import digests
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
-from badc_hawkears.digests import digest_of
 from badc_hawkears.environment import LOOKED, SETUP, Told, fetching, no_weights, tell
 from badc_hawkears.options import HawkEarsOptions
 from badc_hawkears.settings import Settings, file_lines, that_matter
@@ -141,6 +141,24 @@ def _tables(root: Path, settings: Settings, low_band: bool) -> Iterator[tuple[st
     ):
         if path is not None and Path(path).is_file():
             yield name, digest_of(Path(path))
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file of HawkEars, hex.
+
+    Raises
+    ------
+    RunnerError
+        It cannot be read.
+    """
+    try:
+        return digests.digest_of(path)
+    except OSError as error:
+        raise RunnerError(
+            f"HawkEars' file {path} cannot be read: {error.strerror or error}.",
+            hint="Check the data folder, or make it anew with hawkears init --dest FOLDER.",
+            retry=False,
+        ) from error
 
 
 def _lines(path: Path) -> list[str]:

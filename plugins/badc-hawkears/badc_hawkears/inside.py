@@ -88,7 +88,6 @@ def data(root: Path) -> dict[str, Any]:
     """Lay out HawkEars' data folder, as far as that goes without a network: all but the weights."""
     from hawkears.core.initializer import initialize
 
-    root.mkdir(parents=True, exist_ok=True)
     initialize(root, downloader=lambda url, folder: None)
     return {"root": str(root)}
 

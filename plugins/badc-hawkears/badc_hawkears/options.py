@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from badc_core.config import option
+from badc_core.config import absolute, option, within
 from badc_core.errors import UsageError
 from badc_hawkears.arguments import ENSEMBLES, FIRST, LEAST_SCORE, SECOND, given, tidied
 from badc_hawkears.places import default_root, remembered
@@ -25,11 +25,6 @@ KEPT = ("embeddings", "scores")
 _SECOND_ONLY = ("preset", "models", "low_band", "config", "min_score", "keep", "floor")
 
 
-def _absolute(path: Path | None) -> Path | None:
-    """Workers may run in another folder than the command."""
-    return None if path is None else path.expanduser().absolute()
-
-
 def _things(texts: str | Iterable[str]) -> tuple[str, ...]:
     """Return what ``keep`` names, sorted: ``keep=scores,embeddings`` and ``keep=embeddings keep=scores`` are one."""
     texts = [texts] if isinstance(texts, str) else list(texts)
@@ -42,17 +37,6 @@ def _things(texts: str | Iterable[str]) -> tuple[str, ...]:
 def _ensemble(instance: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
     if value is not None and value not in ENSEMBLES:
         raise ValueError(f"HawkEars has no ensemble of {value} members, only of {', '.join(map(str, ENSEMBLES))}")
-
-
-def _at_least(low: float, high: float = float("inf")) -> Any:
-    """Return a validator for ``low <= value <= high``, which lets ``None`` pass."""
-
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and not low <= value <= high:
-            upper = "" if high == float("inf") else f" and at most {high:g}"
-            raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g}{upper}")
-
-    return validate
 
 
 @attrs.frozen
@@ -110,17 +94,17 @@ class HawkEarsOptions:
     """
 
     python: Path | None = option(
-        None, help="interpreter of HawkEars' environment", affects_results=False, converter=_absolute
+        None, help="interpreter of HawkEars' environment", affects_results=False, converter=absolute
     )
-    root: Path | None = option(None, help="HawkEars' data folder", affects_results=False, converter=_absolute)
+    root: Path | None = option(None, help="HawkEars' data folder", affects_results=False, converter=absolute)
     config: Path | None = option(
-        None, help="YAML file on top of HawkEars' own", affects_results=False, converter=_absolute
+        None, help="YAML file on top of HawkEars' own", affects_results=False, converter=absolute
     )
     args: tuple[str, ...] = option(
         (), help="arguments of HawkEars' own command", affects_results=False, converter=tuple
     )
     mode: Literal["warm", "api", "cli"] = option("warm", help="how HawkEars is used: warm, api or cli")
-    script: Path | None = option(None, help="analyze.py of HawkEars 1", affects_results=False, converter=_absolute)
+    script: Path | None = option(None, help="analyze.py of HawkEars 1", affects_results=False, converter=absolute)
     preset: Literal["fast", "balanced", "full"] | None = option(
         None,
         help="ensemble of 3, 6 or all members: fast, balanced, full; HawkEars gives no figures of their accuracy",
@@ -134,23 +118,23 @@ class HawkEarsOptions:
         None,
         help=f"drop frames below this score, {LEAST_SCORE} to 1",
         affects_results=False,
-        validator=_at_least(LEAST_SCORE, 1.0),
+        validator=within(LEAST_SCORE, 1.0),
     )
     keep: tuple[str, ...] = option(
         (), help="keep scores, embeddings, or both, beside the detections", converter=_things
     )
     floor: float | None = option(
-        None, help="keep frame scores down to this one, 0.01 to 1", validator=_at_least(0.01, 1.0)
+        None, help="keep frame scores down to this one, 0.01 to 1", validator=within(0.01, 1.0)
     )
-    batch: int = option(0, help="windows computed at once; 0 chooses", affects_results=False, validator=_at_least(0))
+    batch: int = option(0, help="windows computed at once; 0 chooses", affects_results=False, validator=within(0))
     readers: int = option(
-        0, help="files read ahead side by side; 0 chooses", affects_results=False, validator=_at_least(0)
+        0, help="files read ahead side by side; 0 chooses", affects_results=False, validator=within(0)
     )
     precision: Literal["auto", "float32", "half"] = option(
         "auto", help="half precision: auto, float32 or half", affects_results=False
     )
     mps: bool = option(False, help="use the GPU of a Mac", affects_results=False)
-    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_at_least(0))
+    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=within(0))
     trust: bool = option(
         False, help="load checkpoints that could run programs; only from people you trust", affects_results=False
     )

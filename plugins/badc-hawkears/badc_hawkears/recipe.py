@@ -14,12 +14,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["ENVIRONMENT", "Interpreter", "Recipe", "Step", "steps"]
+from badc_hawkears.environment import NEEDED, WARM
+
+__all__ = ["ENVIRONMENT", "GB", "Interpreter", "Recipe", "Step", "needed_bytes", "steps"]
 
 TORCH = {"cpu": "2.13.0", "cuda": "2.11.0"}
 """For CUDA the version that torchaudio and torchvision below were built for; on a CPU both are mended to fit."""
 
-HAWKEARS = ("hawkears==2.3.0", "britekit==1.8.4", "timm==1.0.31")
+HAWKEARS = (f"hawkears=={WARM[0]}", f"britekit=={WARM[1]}", "timm==1.0.31")
 SIBLINGS = ("torchaudio==2.11.0", "torchvision==0.26.0")
 LIBRARIES = (
     "av<19",
@@ -40,9 +42,6 @@ LIBRARIES = (
     "scipy<2",
     "soundfile<1",
 )
-BADC_LIBRARIES = ("attrs", "cattrs", "orjson", "pluggy")
-"""All that the process of a runner imports of badc-core's dependencies, besides those above."""
-
 ENVIRONMENT = ("venv", "torch", "hawkears", "libraries", "badc")
 """Steps that pip takes part in. After one that was broken off, or would be different now, all are done anew."""
 
@@ -161,9 +160,9 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     made = [
         Step("venv", f"Environment of Python {version}", (_venv(recipe),)),
         Step("torch", f"torch {_torch(recipe)}", _install_torch(recipe)),
-        Step("hawkears", "HawkEars 2.3.0", (_install(python, "--no-deps", *HAWKEARS),)),
+        Step("hawkears", f"HawkEars {WARM[0]}", (_install(python, "--no-deps", *HAWKEARS),)),
         Step("libraries", "Libraries that HawkEars uses", (_install(python, *LIBRARIES),)),
-        Step("badc", "BADC, from where it runs now", (_install(python, *BADC_LIBRARIES), *_links(recipe))),
+        Step("badc", "BADC, from where it runs now", (_install(python, *NEEDED), *_links(recipe))),
         Step("mend", "Packages made to fit each other", (_inside(python, "mend"),)),
         # The version is there to lay the folder out anew for another HawkEars.
         Step("data", "Data folder", (_inside(python, "data", root, HAWKEARS[0]),), lasting=True),

@@ -200,9 +200,12 @@ def _check_names(path: Path, names: Iterable[str], known: frozenset[str]) -> Non
 
 def _known_spellings(root: Path, taxonomy: str | None) -> frozenset[str]:
     """Return every name and code by which HawkEars finds a class; empty when there is no table of classes."""
+    classes = root / "data/classes.csv"
+    if not classes.is_file():
+        return frozenset()
     known: set[str] = set()
-    for path in (root / "data/classes.csv", *([Path(taxonomy)] if taxonomy else [])):
+    for path in (classes, *([Path(taxonomy)] if taxonomy else [])):
         if path.is_file():
             with path.open(encoding="utf-8-sig", newline="") as file:
                 known.update(value.strip() for row in csv.DictReader(file) for value in row.values() if value)
-    return frozenset(known) if (root / "data/classes.csv").is_file() else frozenset()
+    return frozenset(known)

@@ -10,14 +10,17 @@ always.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
+from hypothesis import strategies as st
 
 from badc_core.isolation import RemoteRunner
 from badc_core.model import Device
@@ -120,3 +123,29 @@ def warm(request, hawkears_python, hawkears_root, tmp_path_factory) -> Iterator[
 
 def _whole(setting: str) -> dict[str, object]:
     return {"min_score": None, "batch": 5, "threads": 1, "trust": False, **SETTINGS[setting]}
+
+
+@pytest.fixture(scope="session")
+def cuttings() -> Callable[[int], st.SearchStrategy[list[tuple[int, int, int]]]]:
+    """``data.draw(cuttings(length_ms))``: chunks ``(start_ms, end_ms, overlap_ms)`` of any length, in any order."""
+
+    @st.composite
+    def cut(draw: st.DrawFn, length_ms: int) -> list[tuple[int, int, int]]:
+        cuts = sorted({0, length_ms, *draw(st.sets(st.integers(1, length_ms - 1), max_size=5))})
+        overlap = draw(st.sampled_from([0, 0, 100, 1000, 3333]))
+        chunks = []
+        for start, end in itertools.pairwise(cuts):
+            shared = max(0, min(overlap, start - 1))
+            # badc's manifests tell an overlap of the first chunk, too
+            chunks.append((start - shared, end, shared if start else overlap))
+        return draw(st.permutations(chunks))
+
+    return cut
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """Return what each process of the stand-in, :mod:`standin`, noted."""
+    path = tmp_path / "standin.log"
+    monkeypatch.setenv("STANDIN_LOG", str(path))
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -130,7 +130,6 @@ def main(root: Path, scratch: Path) -> None:
     }.items():
         other = attrs.evolve(ensemble, main=main_networks)
         said[name] = error_of(lambda other=other: check_against_hawkears(other, Scorer(other, 16)))
-    said["seven"] = error_of(lambda: load(HawkEarsOptions(root=root, models=7), "cpu"))
     said["no gpu"] = error_of(lambda: load(HawkEarsOptions(root=root), "gpu")) if not torch.cuda.is_available() else {}
     said["memory"] = memory(ensemble)
     said["ran"] = (scratch / "it ran").exists()

@@ -92,9 +92,8 @@ def test_the_self_check_notices(said: dict[str, Any], fault: str) -> None:
     assert "answers differently in its own loop" in said[fault]["message"]
 
 
-def test_what_cannot_be_is_refused(said: dict[str, Any]) -> None:
-    """An ensemble that HawkEars has no rule for; a GPU that torch does not see."""
-    assert "no ensemble of 7" in said["seven"]["message"]
+def test_a_gpu_that_torch_does_not_see_is_refused(said: dict[str, Any]) -> None:
+    """The worker was given one; nothing is said where torch sees it."""
     assert not said["no gpu"] or "sees none" in said["no gpu"]["message"]
 
 

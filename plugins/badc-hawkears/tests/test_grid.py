@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from badc_hawkears.arguments import ENSEMBLES
 from badc_hawkears.engine.grid import Grid, Member, counted_frames, halo_ms, members, touched_frames
 
 MAIN = Grid(28_000, window=12, columns_per_frame=32, windows_per_block=3, hop_samples=218, fft_samples=3248)
 LOW = Grid(1_280, window=16, columns_per_frame=24, windows_per_block=3, hop_samples=13, fft_samples=384)
-SIZES = [1, 2, 3, 4, 5, 6, 9, 12]
 
 grids = st.sampled_from([MAIN, LOW])
-ensembles = st.sampled_from(SIZES)
+ensembles = st.sampled_from(ENSEMBLES)
 
 
 def whole_recording(grid: Grid, member: Member, total: int) -> list[tuple[float, int, int]]:

@@ -11,7 +11,7 @@ import pytest
 
 from badc_core.errors import RunnerError
 from badc_hawkears.environment import Told
-from badc_hawkears.identity import data_root, identity_of
+from badc_hawkears.identity import data_root, digest_of, identity_of
 from badc_hawkears.options import HawkEarsOptions
 
 
@@ -194,3 +194,9 @@ def test_a_missing_data_folder_is_said(tmp_path: Path) -> None:
     hint = caught.value.hint or ""
     assert f"{python.parent / 'hawkears'} init --dest {tmp_path / 'nowhere'}" in hint
     assert "HAWKEARS_DATA_DIR" in hint
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match=r"gone\.ckpt cannot be read") as caught:
+        digest_of(tmp_path / "gone.ckpt")
+    assert "hawkears init" in (caught.value.hint or "")

@@ -17,7 +17,7 @@ import pytest
 from attrs import define
 
 from badc_hawkears import setup as library
-from badc_hawkears.places import Places, memory_file, remember, remembered
+from badc_hawkears.places import Places, memory_file, remembered
 
 HERE = Path(__file__).parent
 
@@ -340,95 +340,3 @@ def test_a_program_that_is_no_python_is_refused(cli, isolated):
     said = cli("hawkears", "setup", "--cpu", "--python", "true")
     assert said.code == 2
     assert "no Python that can be used" in said.stderr
-
-
-# --------------------------------------------------------------------------------------------------- places
-
-
-def test_places_are_remembered_in_the_users_settings(isolated, monkeypatch):
-    assert remembered() is None
-    places = Places(Path("/a/python"), Path("/a/root"))
-    assert remember(places) == Path.home() / ".config/badc/hawkears.json"
-    assert remembered() == places
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(isolated / "settings"))
-    assert remembered() is None
-
-
-def test_a_damaged_memory_is_told(isolated):
-    from badc_core.errors import RunnerError
-
-    memory_file().parent.mkdir(parents=True)
-    memory_file().write_text("{}")
-    with pytest.raises(RunnerError, match="does not say where HawkEars is"):
-        remembered()
-
-
-# ------------------------------------------------------------------------------------------------- mending
-
-
-@pytest.fixture
-def packages(tmp_path: Path) -> Path:
-    """Return packages that complain in the way of those that were built for another torch."""
-    place = tmp_path / "packages"
-    body = {
-        "torch": "class library:\n    def register_fake(name):\n"
-        "        raise RuntimeError(f'operator {name} does not exist')\n"
-        "class version: cuda = None\nclass cuda: is_available = staticmethod(lambda: False)\n__version__ = '2.13.0'\n",
-        "torchaudio": "from pathlib import Path\n"
-        "if [*Path(__file__).parent.glob('lib/*.so')]: raise OSError('libcudart.so')\n",
-        "torchvision": "from . import _meta_registrations\n",
-        "timm": "import torchvision\n",
-        "hawkears": "",
-        "britekit": "import torchaudio\n",
-    }
-    for name, text in body.items():
-        (place / name).mkdir(parents=True)
-        (place / name / "__init__.py").write_text(text)
-    (place / "torchaudio/lib").mkdir()
-    (place / "torchaudio/lib/_torchaudio.abi3.so").touch()
-    (place / "torchaudio/lib/libother.so.txt").touch()
-    (place / "torchvision/_meta_registrations.py").write_text(
-        'import torch\n\n\n@torch.library.register_fake("torchvision::nms")\ndef meta_nms():\n    pass\n'
-    )
-    return place
-
-
-def mend(packages: Path) -> subprocess.CompletedProcess[str]:
-    """Mend them in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "badc_hawkears.inside", "mend"],
-        env={**os.environ, "PYTHONPATH": str(packages)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_packages_are_mended_once(packages):
-    first = json.loads(mend(packages).stdout.splitlines()[-1])
-    assert first == {
-        "mended": ["_torchaudio.abi3.so", "_meta_registrations.py"],
-        "torch": "2.13.0",
-        "cuda": None,
-        "gpus": 0,
-    }
-    changed = {path: path.stat().st_mtime_ns for path in packages.rglob("*.py")}
-    assert json.loads(mend(packages).stdout.splitlines()[-1])["mended"] == []
-    assert {path: path.stat().st_mtime_ns for path in packages.rglob("*.py")} == changed
-    assert (packages / "torchaudio/lib/libother.so.txt").exists()
-
-
-def test_packages_that_fit_are_left_alone(packages):
-    (packages / "torch/__init__.py").write_text(
-        (packages / "torch/__init__.py").read_text().replace("raise RuntimeError", "return lambda f: f  #")
-    )
-    (packages / "torchaudio/__init__.py").write_text("")
-    assert json.loads(mend(packages).stdout.splitlines()[-1])["mended"] == []
-    assert (packages / "torchaudio/lib/_torchaudio.abi3.so").exists()
-
-
-def test_what_cannot_be_mended_is_told(packages):
-    (packages / "hawkears/__init__.py").write_text("import somewhere_else")
-    done = mend(packages)
-    assert done.returncode == 1
-    assert "hawkears cannot be imported: ModuleNotFoundError: No module named 'somewhere_else'" in done.stderr

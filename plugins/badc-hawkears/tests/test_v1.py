@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import struct
 import subprocess
 import sys
 import threading
 import time
-import wave
 from pathlib import Path
 
 import pytest
+import sounds
 
 from badc_core import manifest
 from badc_core.errors import Interrupted, RunnerError
@@ -21,18 +20,6 @@ from badc_core.model import Chunk, Device, Recording, Signal
 from badc_core.protocols import WorkerContext
 from badc_hawkears.modes.v1 import identity_of_v1, open_v1
 from badc_hawkears.options import HawkEarsOptions
-
-RATE = 8000
-
-
-def write_wav(path: Path, seconds: float, loud: tuple[int, ...] = ()) -> Path:
-    """Write a recording that is loud in some of its seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        levels = [30_000 if at // RATE in loud else 10 for at in range(round(seconds * RATE))]
-        file.writeframes(struct.pack(f"<{len(levels)}h", *levels))
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -50,14 +37,6 @@ def script(tmp_path: Path) -> Path:
     (path.parent / "version.txt").write_text("1.0.3+\n")
     shutil.copy(Path(__file__).with_name("standin.py"), path)
     return path
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return what each process noted."""
-    path = tmp_path / "standin.log"
-    monkeypatch.setenv("STANDIN_LOG", str(path))
-    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture
@@ -82,7 +61,7 @@ def run(tmp_path: Path, script: Path):
 
 def files(tmp_path: Path, count: int) -> list[Chunk]:
     """Return chunk files, each loud in another second."""
-    paths = [write_wav(tmp_path / f"chunks/c{n}.wav", 6, (n % 5,)) for n in range(count)]
+    paths = [sounds.write_loud(tmp_path / f"chunks/c{n}.wav", 6, (n % 5,)) for n in range(count)]
     return [Chunk(path.stem, "r", path, 6000 * n, 6000 * n + 6000) for n, path in enumerate(paths)]
 
 
@@ -98,7 +77,10 @@ def coye(second: int) -> tuple[int, int, str, str, str, float]:
 
 
 def test_a_batch_of_chunk_files_is_one_process(run, log, tmp_path, script):
-    chunks = [*files(tmp_path, 4), Chunk("quiet", "r", write_wav(tmp_path / "chunks/quiet.wav", 6), 24_000, 30_000)]
+    chunks = [
+        *files(tmp_path, 4),
+        Chunk("quiet", "r", sounds.write_loud(tmp_path / "chunks/quiet.wav", 6), 24_000, 30_000),
+    ]
     status, results, said = run(chunks, "--hawkears-arg", "--min_score 0.7")
     assert status == 0, said
     assert [labels(results[f"c{n}"]) for n in range(4)] == [[coye(n)] for n in range(4)]
@@ -117,7 +99,7 @@ def test_a_batch_of_chunk_files_is_one_process(run, log, tmp_path, script):
 
 
 def test_slices_of_a_recording_become_files(run, log, tmp_path):
-    path = write_wav(tmp_path / "night.wav", 12.5, (1, 6, 12))
+    path = sounds.write_loud(tmp_path / "night.wav", 12.5, (1, 6, 12))
     chunks = [Chunk(f"n{at}", "night", path, at, min(at + 5000, 12_500), 0, at) for at in (0, 5000, 10_000)]
     status, results, said = run(chunks)
     assert status == 0, said
@@ -129,8 +111,8 @@ def test_slices_of_a_recording_become_files(run, log, tmp_path):
 def test_the_table_may_name_the_file_behind_a_link(run, log, tmp_path, monkeypatch):
     """As BADC 0.1 saw it with git-annex; two chunks of one content have one key."""
     monkeypatch.setenv("STANDIN_RESOLVES", "1")
-    key = write_wav(tmp_path / "objects/MD5E-s1--ab.wav", 6, (2,))
-    other = write_wav(tmp_path / "objects/MD5E-s1--cd.wav", 6, (4,))
+    key = sounds.write_loud(tmp_path / "objects/MD5E-s1--ab.wav", 6, (2,))
+    other = sounds.write_loud(tmp_path / "objects/MD5E-s1--cd.wav", 6, (4,))
     chunks = []
     for name, target in (("c0", key), ("c1", other), ("c2", key)):
         link = tmp_path / f"{name}.wav"
@@ -145,7 +127,7 @@ def test_the_table_may_name_the_file_behind_a_link(run, log, tmp_path, monkeypat
 def test_chunks_of_one_name_take_two_processes(run, log, tmp_path):
     chunks = []
     for n, site in enumerate("ab"):
-        path = write_wav(tmp_path / site / "chunk.wav", 6, (n,))
+        path = sounds.write_loud(tmp_path / site / "chunk.wav", 6, (n,))
         chunks.append(Chunk("chunk", site, path))
     status, _, said = run(chunks)
     assert status == 0, said

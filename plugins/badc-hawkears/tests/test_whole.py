@@ -75,20 +75,12 @@ def test_recordings_in_one_chunk(warm, spoken, tmp_path: Path) -> None:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_chunks_of_any_length(warm, spoken, tmp_path: Path, data: st.DataObject) -> None:
+def test_chunks_of_any_length(warm, spoken, cuttings, tmp_path: Path, data: st.DataObject) -> None:
     """Random cuts, overlaps and order change nothing."""
     setting, runner = warm
     name = data.draw(st.sampled_from(spoken.names))
     path = spoken.folder / f"{name}.wav"
-    length = probe(path)[0].duration_ms
-    cuts = sorted({0, length, *data.draw(st.sets(st.integers(1, length - 1), max_size=5))})
-    overlap = data.draw(st.sampled_from([0, 0, 100, 1000, 3333]))
-    chunks = [
-        (start - shared, end, shared or overlap)  # badc's manifests tell an overlap of the first chunk, too
-        for start, end in itertools.pairwise(cuts)
-        for shared in [max(0, min(overlap, start - 1))]
-    ]
-    results = heard(runner, path, data.draw(st.permutations(chunks)), tmp_path)
+    results = heard(runner, path, data.draw(cuttings(probe(path)[0].duration_ms)), tmp_path)
     same(rows(finish_results(results, finish)), said(spoken, name, setting))
 
 

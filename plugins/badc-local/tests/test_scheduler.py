@@ -107,6 +107,52 @@ def test_a_slot_that_fails_leaves_the_rest_to_the_others(submit: Callable[..., A
     assert not run.stop.is_set()
 
 
+_GO_ON = "a worker ended, the others go on"
+
+
+def test_a_worker_that_ended_is_told_while_another_goes_on(submit: Callable[..., Any], capsys: Any):
+    go = threading.Event()
+
+    def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[int], None]) -> None:
+        if device.index == 0:
+            next(shards)
+            raise RunnerError("no memory\nat all")
+        go.wait(10)
+        _all(run, device, shards, settled)
+
+    scheduler, submission, _ = submit(work)
+    said, until = "", time.monotonic() + 5
+    while _GO_ON not in said and time.monotonic() < until:
+        time.sleep(0.005)
+        said += capsys.readouterr().err
+    go.set()
+    _ended(scheduler, submission)
+    said += capsys.readouterr().err
+    assert said.count(_GO_ON) == 1
+    assert "cpu-0" in said
+    assert "no memory" in said
+    assert "at all" not in said, "one line"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_the_last_worker_that_ended_nobody_goes_on(workers: int, submit: Callable[..., Any], capsys: Any):
+    """The run says itself why it ended."""
+    ended = threading.Event()
+
+    def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[int], None]) -> None:
+        if device.index:
+            ended.set()
+            return
+        ended.wait(10 if workers > 1 else 0)
+        time.sleep(0.05)  # the other one's thread settles
+        next(shards)
+        raise RunnerError("no memory")
+
+    scheduler, submission, _ = submit(work, workers)
+    assert "failed" in {state.state for state in _ended(scheduler, submission).values()}
+    assert _GO_ON not in capsys.readouterr().err
+
+
 def test_when_all_slots_fail_all_shards_have(submit: Callable[..., Any]):
     def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[int], None]) -> None:
         raise RunnerError(f"no {device.label}")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from badc_core.grids import Part
 from badc_core.model import Detection
 from badc_core.seams import CONTINUES, RUNS_ON_MS
+from badc_core.signals import milliseconds_of
 from badc_torch.card import Card
 from badc_torch.labels import Label
-from badc_torch.windows import Place, to_ms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ def window_spans(starts: Sequence[int], answers: Sequence[FloatArray], card: Car
     return Spans(begins, begins + card.window, scores)
 
 
-def frame_spans(starts: Sequence[int], answers: Sequence[FloatArray], card: Card, place: Place) -> Spans:
+def frame_spans(starts: Sequence[int], answers: Sequence[FloatArray], card: Card, place: Part) -> Spans:
     """Lay the frames of windows on the recording, and keep those that begin in the chunk's own part.
 
     Parameters
@@ -91,7 +92,7 @@ def frame_spans(starts: Sequence[int], answers: Sequence[FloatArray], card: Card
     return Spans(places[own], ends[first][own], scores[own])
 
 
-def detections(spans: Spans, labels: Sequence[Label], min_score: float, card: Card, place: Place) -> list[Detection]:
+def detections(spans: Spans, labels: Sequence[Label], min_score: float, card: Card, place: Part) -> list[Detection]:
     """Return what reaches the threshold.
 
     Parameters
@@ -135,10 +136,10 @@ def _joined(pieces: Iterator[tuple[int, int, float]]) -> Iterator[tuple[int, int
     yield begin, end, score
 
 
-def _detection(label: Label, begin: int, end: int, score: float, joined: bool, card: Card, place: Place) -> Detection:
+def _detection(label: Label, begin: int, end: int, score: float, joined: bool, card: Card, place: Part) -> Detection:
     rate = card.sample_rate_hz
-    start_ms = max(to_ms(begin, rate) - place.offset_ms, 0)
-    end_ms = to_ms(end, rate) - place.offset_ms
+    start_ms = max(milliseconds_of(begin, rate) - place.offset_ms, 0)
+    end_ms = milliseconds_of(end, rate) - place.offset_ms
     extra: dict[str, Any] = {}
     if place.length_ms is not None:
         if joined and end >= place.until:

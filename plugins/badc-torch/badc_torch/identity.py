@@ -5,12 +5,12 @@ Nothing is loaded, so the same identity is told before a run, without torch, and
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from pathlib import Path
 
 from attrs import frozen
 
+from badc_core.digests import digest_of
 from badc_core.errors import RunnerError, UsageError
 from badc_core.protocols import RunnerIdentity
 from badc_torch.card import Card, find_card, read_card
@@ -77,16 +77,8 @@ def describe(options: TorchOptions) -> Described:
 
 def _digest_of(path: Path) -> str:
     try:
-        status = path.stat()
-        return _digest(path, status.st_size, status.st_mtime_ns)
+        return digest_of(path)
     except OSError as error:
         raise RunnerError(
             f"The model {path} cannot be read: {error.strerror or error}.", hint="Check -o model=PATH.", retry=False
         ) from error
-
-
-@functools.lru_cache(maxsize=8)
-def _digest(path: Path, size: int, modified_ns: int) -> str:
-    """Return the SHA-256 of a file; size and time of change are there to notice another file under the same name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
-from badc_core.config import option
+from badc_core.config import absolute, option, within
 
 __all__ = ["INTERPRETER_VARIABLE", "TorchOptions"]
 
@@ -19,25 +19,9 @@ INTERPRETER_VARIABLE = "BADC_TORCH_PYTHON"
 """Environment variable: the default of the option ``python``."""
 
 
-def _absolute(path: Path | None) -> Path | None:
-    """Workers may run in another folder than the command."""
-    return None if path is None else path.expanduser().absolute()
-
-
 def _usual_interpreter() -> Path | None:
     named = os.environ.get(INTERPRETER_VARIABLE)
     return Path(named) if named else None
-
-
-def _within(low: float, high: float = float("inf")) -> Any:
-    """Return a validator for ``low <= value <= high``, which lets ``None`` pass."""
-
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and not low <= value <= high:
-            upper = "" if high == float("inf") else f" and at most {high:g}"
-            raise ValueError(f"{attribute.name} is {value:g}, but must be at least {low:g}{upper}")
-
-    return validate
 
 
 @attrs.frozen
@@ -66,21 +50,21 @@ class TorchOptions:
         one.
     """
 
-    model: Path = option(help="the exported network, FILE.pt2 or FILE.ts", affects_results=False, converter=_absolute)
+    model: Path = option(help="the exported network, FILE.pt2 or FILE.ts", affects_results=False, converter=absolute)
     config: Path | None = option(
-        None, help="TOML file that describes it; else the one beside it", affects_results=False, converter=_absolute
+        None, help="TOML file that describes it; else the one beside it", affects_results=False, converter=absolute
     )
     min_score: float | None = option(
-        None, help="drop detections below this score, 0 to 1; else as the TOML file says", validator=_within(0.0, 1.0)
+        None, help="drop detections below this score, 0 to 1; else as the TOML file says", validator=within(0.0, 1.0)
     )
     batch: int = option(
-        0, help="windows computed at once; 0 chooses", affects_results=False, validator=_within(0, 65536)
+        0, help="windows computed at once; 0 chooses", affects_results=False, validator=within(0, 65536)
     )
-    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=_within(0, 1024))
+    threads: int = option(0, help="threads per worker; 0 chooses", affects_results=False, validator=within(0, 1024))
     precision: Literal["float32", "half"] = option("float32", help="half: 16-bit arithmetic on CUDA")
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", help="where to compute: auto, cpu, cuda or mps", affects_results=False
     )
     python: Path | None = option(
-        attrs.Factory(_usual_interpreter), help="interpreter that has torch", affects_results=False, converter=_absolute
+        attrs.Factory(_usual_interpreter), help="interpreter that has torch", affects_results=False, converter=absolute
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from badc_core.errors import RunnerError
+from badc_core.grids import Part, grid_starts, part_of
 from badc_core.halving import in_batches, lacks_memory
 from badc_core.model import Detection, Signal
 from badc_core.protocols import InputSpec, RunnerInfo, WorkerContext
@@ -15,7 +16,7 @@ from badc_torch.findings import Spans, detections, frame_spans, window_spans
 from badc_torch.identity import describe
 from badc_torch.interpreter import require
 from badc_torch.options import TorchOptions
-from badc_torch.windows import Place, cut, halo_ms, place_of, window_starts
+from badc_torch.windows import cut, halo_ms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,13 +119,13 @@ class TorchRunner:
         """Give the network back."""
         self._network = None
 
-    def _place(self, signal: Signal) -> Place:
+    def _place(self, signal: Signal) -> Part:
         """Return where a chunk lies, and refuse one that cannot be heard."""
         import numpy as np
 
         if signal.samples is None:
             raise RunnerError(f"The network was given no samples of {signal.chunk.chunk_id!r}.", retry=False)
-        place = place_of(signal, self._card.sample_rate_hz)
+        place = part_of(signal, self._card.sample_rate_hz)
         if not np.isfinite(signal.samples).all():
             first = int(np.flatnonzero(~np.isfinite(signal.samples))[0])
             at_s = (place.zero + first) / self._card.sample_rate_hz
@@ -135,13 +136,13 @@ class TorchRunner:
             )
         return place
 
-    def _starts(self, place: Place) -> range:
+    def _starts(self, place: Part) -> range:
         """Return where the windows begin that a chunk needs: its own, and for frames those that reach into it."""
         card = self._card
         first = place.first if card.frames is None else place.first - card.window + 1
-        return window_starts(first, place.until, place.total, card.window, card.hop, card.least)
+        return grid_starts(first, place.until, place.total, card.window, card.hop, card.least)
 
-    def _scores(self, batch: Sequence[Signal], places: Sequence[Place], jobs: Sequence[tuple[int, int]]) -> FloatArray:
+    def _scores(self, batch: Sequence[Signal], places: Sequence[Part], jobs: Sequence[tuple[int, int]]) -> FloatArray:
         """Return the scores of some windows, each given by its chunk's index and its beginning."""
         import numpy as np
 
@@ -167,7 +168,7 @@ class TorchRunner:
             )
         return made
 
-    def _spans(self, starts: Sequence[int], answers: Sequence[FloatArray], place: Place) -> Spans:
+    def _spans(self, starts: Sequence[int], answers: Sequence[FloatArray], place: Part) -> Spans:
         if self._card.frames is None:
             return window_spans(starts, answers, self._card)
         return frame_spans(starts, answers, self._card, place)

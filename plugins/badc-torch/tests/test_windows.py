@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
-
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from badc_core.model import Chunk, Recording, Signal
+from badc_core.grids import Part
 from badc_core.seams import CONTINUES, RUNS_ON_MS
 from badc_torch.card import Card, Frames
 from badc_torch.findings import detections, frame_spans, window_spans
 from badc_torch.labels import Label
-from badc_torch.windows import Place, cut, halo_ms, place_of, to_ms, window_starts
+from badc_torch.windows import cut, halo_ms
 
 RATE_HZ = 1000  # samples are milliseconds
 CARD = Card("m", "1", RATE_HZ, 3.0, (Label("a"), Label("b")), "logits")
-
-
-@pytest.mark.parametrize(
-    ("total", "hop", "least", "starts"),
-    [
-        (9000, 3000, 1500, [0, 3000, 6000]),
-        (10_400, 3000, 1500, [0, 3000, 6000]),
-        (10_600, 3000, 1500, [0, 3000, 6000, 9000]),
-        (9000, 1000, 1500, [0, 1000, 2000, 3000, 4000, 5000, 6000]),
-        (9500, 1000, 1500, [0, 1000, 2000, 3000, 4000, 5000, 6000, 7000]),
-        (9500, 1000, 3000, [0, 1000, 2000, 3000, 4000, 5000, 6000]),
-        (2000, 3000, 1500, [0]),
-        (1400, 3000, 1500, []),
-        (1, 3000, 1, [0]),
-        (0, 3000, 1, []),
-    ],
-)
-def test_windows_of_a_whole_recording(total, hop, least, starts):
-    assert list(window_starts(0, total, total, 3000, hop, least)) == starts
-
-
-@given(st.data())
-def test_each_window_is_made_by_the_chunk_in_which_it_begins(data):
-    window = data.draw(st.integers(1, 50))
-    hop = data.draw(st.integers(1, window))
-    least = data.draw(st.integers(1, window))
-    total = data.draw(st.integers(0, 300))
-    seams = sorted({0, total, *data.draw(st.lists(st.integers(0, total), max_size=8))})
-    whole = list(window_starts(0, total, total, window, hop, least))
-    known = 10  # context is a little longer than a window
-    parts = [
-        start
-        for first, until in itertools.pairwise(seams)
-        for start in window_starts(first, until, min(total, until + window + known), window, hop, least)
-    ]
-    assert parts == whole
-    assert all(start % hop == 0 and start < total for start in whole)
 
 
 def test_a_window_reaches_over_the_ends_of_what_is_there():
@@ -72,27 +30,10 @@ def test_the_halo_is_a_window_and_a_little():
     assert halo_ms(65_536, 22_050) == 2973 + 10
 
 
-@given(st.integers(8000, 192_000), st.integers(0, 10**8), st.integers(0, 4000))
-def test_a_chunk_and_the_next_meet(rate, offset_ms, overlap_ms):
-    """Where one's own part ends the next one's begins, at any rate."""
-    recording = Recording("r", Path("r.wav"), rate)
-
-    def place(first_ms: int, last_ms: int, overlap: int) -> Place:
-        chunk = Chunk("c", "r", Path("r.wav"), first_ms, last_ms, overlap, first_ms)
-        return place_of(Signal(chunk, recording, np.zeros(0, np.float32), 16_000), 16_000)
-
-    one = place(offset_ms, offset_ms + 5000, 0)
-    other = place(offset_ms + 5000 - overlap_ms, offset_ms + 12_000, overlap_ms)
-    assert one.until == other.first
-    assert to_ms(one.until, 16_000) in range(offset_ms + 4999, offset_ms + 5002)
+CHUNK = Part(zero=7000, first=10_000, until=20_000, total=23_000, offset_ms=10_000, length_ms=10_000)
 
 
-# ---------------------------------------------------------------------------------------------------------- detections
-
-CHUNK = Place(zero=7000, first=10_000, until=20_000, total=23_000, offset_ms=10_000, length_ms=10_000)
-
-
-def _found(card: Card, *, starts: list[int], heard: list[float], place: Place = CHUNK):
+def _found(card: Card, *, starts: list[int], heard: list[float], place: Part = CHUNK):
     answers = [np.array([score, 0], np.float32) for score in heard]
     return detections(window_spans(starts, answers, card), card.labels, 0.5, card, place)
 

@@ -18,7 +18,7 @@ from unittest import mock
 
 from badc_core.errors import RunnerError
 
-__all__ = ["Checkpoints", "check_folders", "known_classes", "main"]
+__all__ = ["Checkpoints", "check_folders", "checkpoint_paths", "known_classes", "main"]
 
 _PARTS = ("hyper_parameters", "state_dict", "training_cfg")
 _OF_ANY_VERSION = ("hyper_parameters",)
@@ -162,8 +162,7 @@ def check_folders(settings: Mapping[str, Mapping[str, Any]], root: Path, trust: 
     if settings["hawkears"]["low_band_classifier"]:
         folders.append((settings["hawkears"]["low_band_ckpt_folder"], None))
     for folder, expected in folders:
-        paths = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.name)
-        Checkpoints(trust, _OF_ANY_VERSION).check_classes(paths, expected)
+        Checkpoints(trust, _OF_ANY_VERSION).check_classes(checkpoint_paths(Path(folder)), expected)
 
 
 def main() -> None:
@@ -175,6 +174,11 @@ def main() -> None:
     except RunnerError as error:
         answer = {"error": error.message, "hint": error.hint}
     print(f"\n{json.dumps(answer)}")
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder in the order in which HawkEars takes them."""
+    return sorted(folder.glob("*.ckpt"), key=lambda path: path.name)
 
 
 def known_classes(root: Path) -> list[str] | None:

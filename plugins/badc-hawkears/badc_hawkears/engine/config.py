@@ -1,4 +1,4 @@
-"""HawkEars' configuration, as its own command would make it: ``python -m badc_hawkears.engine.config`` tells it.
+"""HawkEars' configuration, as its own command would make it.
 
 Later ones win: HawkEars' defaults, the data folder's ``yaml/default.yaml``, the file of ``-o config``, arguments
 (``-o args``), options of the runner. HawkEars' command would then look for a GPU, and without one listen with fewer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["effective_config", "main", "plain", "told"]
 
-os.environ.setdefault("BRITEKIT_INFERENCE_ONLY", "1")  # before BriteKit is imported, or it wants lightning
+os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # before BriteKit is imported, or it wants lightning
 
 
 def effective_config(options: HawkEarsOptions, root: Path) -> Any:
@@ -203,7 +203,3 @@ def main() -> None:
     except BadcError as error:
         answer = {"error": error.message, "hint": error.hint, "usage": isinstance(error, UsageError)}
     print(f"\n{json.dumps(answer)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,6 @@ versions, and compares itself with HawkEars' own loop before it answers (see :mo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from attrs import frozen
 
 from badc_core.errors import RunnerError
 from badc_core.protocols import RunnerIdentity
-from badc_hawkears.engine.checkpoints import Checkpoints, known_classes
+from badc_hawkears.engine.checkpoints import Checkpoints, checkpoint_paths, known_classes
 from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.grid import FRAMES_PER_S, Grid, Member, halo_ms, members
 from badc_hawkears.engine.occurrence import Occurrence
 from badc_hawkears.engine.tables import Tables, read_tables
+from badc_hawkears.environment import Told
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.options import HawkEarsOptions
 
 __all__ = ["Ensemble", "Networks", "choose_device", "load"]
-
 
 _FLOOR = 0.1
 """With ``keep=scores``."""
@@ -85,8 +84,6 @@ class Ensemble:
         HawkEars' own heuristics, by name of their class; their tables are theirs.
     predictor
         HawkEars' own loop, for comparison.
-    offsets_s
-        First windows of the members, as that loop takes them.
     """
 
     main: Networks
@@ -97,7 +94,6 @@ class Ensemble:
     identity: RunnerIdentity
     handlers: dict[str, Any]
     predictor: Any
-    offsets_s: Sequence[float]
 
     @property
     def networks(self) -> list[Any]:
@@ -126,7 +122,6 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     RunnerError
         A part is missing, damaged, of another version, or set up in a way that this mode does not know.
     """
-    os.environ["BRITEKIT_INFERENCE_ONLY"] = "1"  # or BriteKit wants lightning
     root = data_root(options)
     config = effective_config(options, root)
     config.infer.num_threads = 1
@@ -134,8 +129,8 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
     identity = identity_of(options, facts)
     checkpoints = Checkpoints(options.trust)
     choose_device(device_kind, options.mps)
-    _refuse_openvino()
-    paths = _checkpoint_paths(Path(config.misc.ckpt_folder))
+    _refuse_openvino(facts)
+    paths = checkpoint_paths(Path(config.misc.ckpt_folder))
     ours = paths[: config.infer.max_models]
     checkpoints.check_classes(paths, known_classes(root))
     with checkpoints.handed_out():
@@ -144,25 +139,11 @@ def load(options: HawkEarsOptions, device_kind: str) -> Ensemble:
         checkpoints.check_tensors(path, model)
     if identity_of(options, facts) != identity:
         raise RunnerError(f"HawkEars' weights or tables in {root} changed while they were loaded.")
-    places = _members(config.infer.max_models, len(predictor.models))
-    main = _networks(predictor, predictor.audio, places)
+    main = _networks(predictor, predictor.audio, members(config.infer.max_models))
     low, pairs = _low_band(handlers, checkpoints)
     tables = read_tables(config, analyzer.class_mgr, predictor._get_names(), handlers)
     occurrence = Occurrence(config, analyzer.class_mgr, tables, _floor(options))
-    offsets = [member.offset / FRAMES_PER_S for member in places]
-    return Ensemble(main, low, pairs, tables, occurrence, identity, handlers, predictor, offsets)
-
-
-def _checkpoint_paths(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder in the order in which HawkEars takes them."""
-    paths = sorted(folder.glob("*.ckpt"), key=lambda path: path.name)
-    if not paths:
-        raise RunnerError(
-            f"HawkEars' weights are missing: there is no checkpoint in {folder}.",
-            hint="Fetch them: badc hawkears setup, or hawkears init --dest FOLDER",
-            retry=False,
-        )
-    return paths
+    return Ensemble(main, low, pairs, tables, occurrence, identity, handlers, predictor)
 
 
 def choose_device(kind: str, mps: bool) -> None:
@@ -185,12 +166,10 @@ def choose_device(kind: str, mps: bool) -> None:
         )
 
 
-def _refuse_openvino() -> None:
-    import importlib.util
-
+def _refuse_openvino(facts: Told) -> None:
     from britekit.core.util import get_device
 
-    if get_device() == "cpu" and importlib.util.find_spec("openvino") is not None:
+    if get_device() == "cpu" and facts.openvino:
         raise RunnerError(
             "OpenVINO is installed beside HawkEars, which then takes other networks than its checkpoints.",
             hint="The mode warm needs an environment without openvino.",
@@ -213,15 +192,6 @@ def _load_parts(config: Any) -> tuple[Any, Any, dict[str, Any]]:
         raise RunnerError(f"HawkEars cannot load its models: {error}", retry=False) from error
     handlers = {} if manager is None else {type(handler).__name__: handler for handler in manager.handlers}
     return analyzer, predictor, handlers
-
-
-def _members(wanted: int, loaded: int) -> list[Member]:
-    """Return the members' places. HawkEars chooses them by the ensemble wanted, not by the one that was found."""
-    try:
-        places = members(wanted)
-    except ValueError as error:
-        raise RunnerError(f"HawkEars has no rule for {error}.", hint="Set -o models=…", retry=False) from error
-    return places[:loaded]
 
 
 def _networks(predictor: Any, audio: Any, places: Sequence[Member]) -> Networks:
@@ -272,7 +242,7 @@ def _low_band(handlers: dict[str, Any], checkpoints: Checkpoints) -> tuple[Netwo
             hint="Set infer.overlap to 0 in low_band.yaml, as HawkEars comes.",
             retry=False,
         )
-    paths = _checkpoint_paths(Path(handler.cfg.misc.ckpt_folder))
+    paths = checkpoint_paths(Path(handler.cfg.misc.ckpt_folder))
     checkpoints.check_classes(paths, None)
     for path, model in zip(paths, predictor.models, strict=False):
         checkpoints.check_tensors(path, model)

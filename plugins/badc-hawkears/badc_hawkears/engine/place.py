@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from badc_core.grids import sample_at
 from badc_core.model import Signal
-from badc_core.signals import frames_of, resampled_frames
+from badc_core.signals import frames_of, milliseconds_of
 from badc_hawkears.engine.grid import Grid, counted_frames, touched_frames
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
     rate = grid.sample_rate_hz
     chunk = signal.chunk
     offset_ms = chunk.offset_ms or 0
-    begin = _sample_at(offset_ms, signal.recording.sample_rate_hz, rate)
+    begin = sample_at(offset_ms, signal.recording.sample_rate_hz, rate)
     first = begin - signal.halo_before
     total = None
     if chunk.offset_ms is None or signal.halo_after < frames_of(halo - _TOLERANCE_MS, rate):
@@ -93,12 +94,6 @@ def place_of(signal: Signal, grid: Grid, halo: int) -> Place:
         last = grid.frames(total)
         touched, counted = _until(touched, last), _until(counted, last)
     return Place((str(chunk.source_path), total), offset_ms, end_ms, first, total, touched, counted)
-
-
-def _sample_at(offset_ms: int, recorded_hz: int | None, rate: int) -> int:
-    if recorded_hz is None:  # exact for rates above 28 kHz, and for those with whole frames in a ms
-        return frames_of(offset_ms, rate)
-    return resampled_frames(frames_of(offset_ms, recorded_hz), recorded_hz, rate)
 
 
 def fitted(samples: FloatArray, place: Place) -> FloatArray:
@@ -132,7 +127,7 @@ def _whole_ms(total: int, duration_ms: int | None, rate: int) -> int:
     Chunk and context are rounded to samples each, so their sum can be off by two. HawkEars makes one window more or
     less where a recording of whole seconds is a sample longer or shorter, so for those the sum is put right.
     """
-    nearest_ms = (total * 1000 + rate // 2) // rate
+    nearest_ms = milliseconds_of(total, rate)
     exact = nearest_ms * rate // 1000
     if abs(exact - total) <= _ROUNDING_SAMPLES and duration_ms in (None, nearest_ms):
         return exact

@@ -13,7 +13,7 @@ from unittest import mock
 
 from badc_core.errors import RunnerError
 from badc_hawkears.engine.chunks import Scorer
-from badc_hawkears.engine.grid import touched_frames
+from badc_hawkears.engine.grid import FRAMES_PER_S, touched_frames
 from badc_hawkears.engine.model import Ensemble
 from badc_hawkears.engine.place import Place
 
@@ -112,13 +112,14 @@ def hawkears_frames(ensemble: Ensemble, sound: FloatArray) -> FloatArray | None:
     """
     predictor = ensemble.predictor
     audio = predictor.audio
+    offsets_s = [member.offset / FRAMES_PER_S for member in ensemble.main.members]
 
     def load(path: str) -> tuple[FloatArray, int]:
         audio.signal, audio.cached = sound.copy(), None
         return audio.signal, ensemble.main.grid.sample_rate_hz
 
     with mock.patch.object(audio, "load", load):
-        frames = predictor.get_overlapping_scores(__file__, list(ensemble.offsets_s))
+        frames = predictor.get_overlapping_scores(__file__, offsets_s)
     low = ensemble.handlers.get("LowBandHeuristics")
     if frames is not None and low is not None and low.enabled:
         low(__file__, frames, 0)

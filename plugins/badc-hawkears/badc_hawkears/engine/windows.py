@@ -106,14 +106,11 @@ class Hearing:
         groups: dict[Member, list[Any]] = defaultdict(list)  # networks that begin at one place hear the same windows
         for model, member in zip(networks.models, networks.members, strict=True):
             groups[member].append(model)
-        starts = {
-            member: [networks.grid.windows(member, *piece.touched, piece.blocks.total_samples) for piece in pieces]
-            for member in groups
-        }
         sums = [_Sum(piece.touched, networks) for piece in pieces]
         for member, models in groups.items():
-            windows = self._windows(networks, models, member, pieces, [some or () for some in starts[member]])
-            for total, some, heard in zip(sums, starts[member], windows, strict=True):
+            starts = [networks.grid.windows(member, *piece.touched, piece.blocks.total_samples) for piece in pieces]
+            windows = self._windows(networks, models, member, pieces, [some or () for some in starts])
+            for total, some, heard in zip(sums, starts, windows, strict=True):
                 if some is not None:
                     total.add(some, heard, len(models))
         return [total.mean() for total in sums]

@@ -16,8 +16,8 @@ from badc_core.model import Detection, Prediction, Signal
 from badc_core.processes import Finished
 from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo, WorkerContext
 from badc_hawkears.csvs import Row, read_table
-from badc_hawkears.digests import digest_of
 from badc_hawkears.environment import interpreter
+from badc_hawkears.identity import digest_of
 from badc_hawkears.modes.programs import (
     Program,
     apart,

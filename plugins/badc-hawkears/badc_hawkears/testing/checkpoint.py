@@ -123,8 +123,7 @@ def make_root(
     """
     from hawkears.core.initializer import initialize
 
-    root.mkdir(parents=True, exist_ok=True)
-    initialize(root, downloader=_no_download)
+    initialize(root, downloader=lambda url, folder: None)
     seen = None
     for number, kind in enumerate(kinds):
         model, config, columns = _new_model(kind, hidden, first_seed + number, low=False)
@@ -140,10 +139,6 @@ def make_root(
         _settle(model, sounds)
         _fit(model, sounds, present, columns[0].index(_DRUMMER))
         _save(model, "bknet.1", 64, columns, root / f"data/ckpt-low-band/l{number}.ckpt")
-
-
-def _no_download(url: str, directory: str | Path) -> None:
-    Path(directory).mkdir(parents=True, exist_ok=True)
 
 
 def _new_model(kind: str, hidden: int, seed: int, *, low: bool) -> tuple[Any, Any, list[list[str]]]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.atomic import write_text
-from badc_core.errors import RunnerError, StoreError
+from badc_core.errors import StoreError
 
-__all__ = ["cache_file", "digest_of"]
+__all__ = ["cache_file", "digest_of", "sha256_of"]
 
 _LARGE_BYTES = 1 << 20
 _MOST_FILES = 500
@@ -26,42 +26,42 @@ _SETTLED_NS = 10 * 10**9
 
 
 def digest_of(path: Path) -> str:
-    """Return a file's SHA-256, hex.
+    """Return a file's SHA-256, hex; that of a large one from the cache, if it did not change.
 
     Raises
     ------
-    RunnerError
+    OSError
         It cannot be read.
     """
-    try:
-        before = _marks(path)
-        if before[0] < _LARGE_BYTES:
-            return _sha256(path)
-        kept = _kept()
-        key = str(path.resolve())
-        if (found := kept.get(key)) and found[:-1] == before and _settled(before):
-            return str(found[-1])
-        digest = _sha256(path)
-        if _marks(path) == before and _settled(before):
-            _keep(kept, key, [*before, digest])
-        return digest
-    except OSError as error:
-        raise RunnerError(
-            f"HawkEars' file {path} cannot be read: {error.strerror or error}.",
-            hint="Check the data folder, or make it anew with hawkears init --dest FOLDER.",
-            retry=False,
-        ) from error
+    before = _marks(path)
+    if before[0] < _LARGE_BYTES:
+        return sha256_of(path)
+    kept = _kept()
+    key = str(path.resolve())
+    if (found := kept.get(key)) and found[:-1] == before and _settled(before):
+        return str(found[-1])
+    digest = sha256_of(path)
+    if _marks(path) == before and _settled(before):
+        _keep(kept, key, [*before, digest])
+    return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256, hex; it is read.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_file() -> Path:
     """Return where digests are kept: ``badc/sha256.json`` in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
     folder = os.environ.get("XDG_CACHE_HOME")
     return (Path(folder) if folder else Path.home() / ".cache") / "badc" / "sha256.json"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _marks(path: Path) -> list[int]:
