@@ -26,6 +26,7 @@ __all__ += ["write_bytes", "write_text"]
 TEMPORARY_PREFIX = ".badc-tmp-"
 """Leftovers of killed writers begin so; nobody reads them, and ``badc`` may delete them."""
 
+_BUFFER_BYTES = 1 << 18
 _SYNCFS_FROM = 16
 
 _counter = itertools.count()
@@ -174,7 +175,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-        with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
+        with temporary.open(mode, _BUFFER_BYTES, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

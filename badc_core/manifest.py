@@ -88,6 +88,9 @@ def read(path: Path) -> Iterator[Chunk]:
     table = Table(path, COLUMNS, _REQUIRED, mend=_mended)
     paths: dict[str, Path] = {}
     last_id = None
+    start_ms: int | None
+    end_ms: int | None
+    overlap_ms: int | None
     for recording_id, chunk_id, source, start, end, overlap, digest, notes, offset in table:
         try:
             if recording_id != last_id:
@@ -100,15 +103,17 @@ def read(path: Path) -> Iterator[Chunk]:
             if len(paths) >= _CACHED_PATHS:
                 paths.clear()
             source_path = paths[source] = _source(source, table)
-        start_ms = whole_number(start)
-        end_ms = whole_number(end)
+        try:
+            start_ms, end_ms, overlap_ms = int(start), int(end), int(overlap)  # nearly always, and without a call
+        except ValueError:
+            start_ms, end_ms, overlap_ms = whole_number(start), whole_number(end), whole_number(overlap)
         yield Chunk(
             chunk_id,
             last_id,  # one string for all rows of a recording: a list of a million chunks then takes half the memory
             source_path,
             start_ms,
             end_ms,
-            whole_number(overlap),
+            overlap_ms,
             _offset(offset, start_ms, end_ms, table) if offset else None,
             *_digest_and_notes(digest, notes),
         )

@@ -123,7 +123,7 @@ class TaskSource:
     _marks: bytearray = field(factory=bytearray, init=False)
     _indexes: list[DoneIndex] = field(factory=list)
     _recordings: manifest.RecordingLookup | None = None
-    _source: tuple[Path, Path] = (Path(), Path())
+    _source: tuple[Path, Path | None] = (Path(), None)
     _placed: tuple[Path, int] = (Path(), -1)
 
     def tasks(self) -> Iterator[tuple[Task, int]]:
@@ -190,9 +190,10 @@ class TaskSource:
     def _resolved(self, row: Chunk) -> Chunk:
         # Rows of one source share the very Path object, which makes this a comparison for all but the first.
         if row.source_path is not self._source[0]:
-            self._source = (row.source_path, manifest.resolve_source(row.source_path, self.path))
+            found = manifest.resolve_source(row.source_path, self.path)
+            self._source = (row.source_path, None if found == row.source_path else found)
         source = self._source[1]
-        return row if source == row.source_path else evolve(row, source_path=source)
+        return row if source is None else evolve(row, source_path=source)
 
     def _recording(self, row: Chunk) -> Recording:
         known = None if self._recordings is None else self._recordings.get(row.recording_id)
@@ -240,6 +241,8 @@ class TaskSource:
                 )
 
     def _is_left(self, chunk: Chunk, base: int, state: State) -> bool:
+        if state == "missing" and not self.called_done:
+            return True
         counted = self.counted
         called = bool(self.called_done) and (
             (chunk.recording_id, chunk.chunk_id) in self.called_done or (None, chunk.chunk_id) in self.called_done
