@@ -16,6 +16,7 @@ from hawkears_cpu import hawkears
 from large import archive, cluster
 from measure import Measured, badc, measure, median_of
 from rows import Row
+from scheduling import scheduling
 
 __all__ = ["CASES"]
 
@@ -139,6 +140,7 @@ CASES: dict[str, Callable[[Path], Iterator[Row]]] = {
     "million": million,
     "archive": archive,
     "cluster": cluster,
+    "scheduling": scheduling,
 }
 
 
