@@ -1,7 +1,7 @@
 # What you can do here: make help. Everything is installed into .venv, nothing outside this folder.
 #
 #   make demo ARGS=...      passes options on to `badc demo`
-#   make test ARGS="-k x"   passes options on to pytest
+#   make test ARGS="-k x"   passes options on to pytest; ARGS="-n0 --pdb" for a debugger
 #   make PYTHON=python3.12  chooses the interpreter that .venv is made with
 #
 # Stamp files in .venv say what was installed from which requirements, so nothing is installed twice and nothing stale
@@ -11,6 +11,7 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 HAWKEARS := .venv-hawkears
+PARALLEL := -n auto --maxprocesses 4
 comma := ,
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -34,7 +35,7 @@ demo: $(VENV)/.has-demo ## Install BADC and see it work: a real model on real bi
 	@echo 'badc lies in $(BIN): type . $(BIN)/activate once, and badc is a command of this shell.'
 
 test: $(VENV)/.has-dev ## Install what tests need, and run the whole test suite
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(VENV)/.has-dev $(HAWKEARS)/.ready ## Run the tests that take long, those with the real HawkEars too
 	$(PY) -m pytest -m slow $(ARGS)
