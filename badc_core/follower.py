@@ -357,11 +357,13 @@ class _Follower:
 
     def _shortfall(self, left: int, undone: Mapping[int, ShardState]) -> RunnerError:
         run_id = self._plan.run_id
-        reasons = Counter(state.detail.splitlines()[0] if state.detail else state.state for state in undone.values())
-        why = "; ".join(f"{number} x {reason}" for reason, number in reasons.most_common(3))
-        number = f"{len(undone)} of {self._plan.shards} shards did not come to their end ({why})"
+        why = "their results are missing"
+        if undone:
+            reasons = Counter((state.detail or state.state).splitlines()[0] for state in undone.values())
+            told = "; ".join(f"{number} x {reason}" for reason, number in reasons.most_common(3))
+            why = f"{len(undone)} of {self._plan.shards} shards did not come to their end ({told})"
         return RunnerError(
-            f"The run ended with {left} chunks left undone: {number or 'results are missing'}.",
+            f"The run ended with {left} chunks left undone: {why}.",
             hint=f"To see why: badc jobs logs {run_id}\nWhen that is mended: badc jobs resume {run_id}",
         )
 
