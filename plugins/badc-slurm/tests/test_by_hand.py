@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import runs
 from datasets import install_lab, make_recordings, results
+from snapshots import check_snapshot
 from sounds import noise, write
 
 from badc_core.array_scripts import HandBundle, array_of_jobs
@@ -76,12 +77,10 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_scripts_are_as_they_were(name: str):
-    """Snapshots: read the difference when one changes, then delete the file and run the test twice."""
-    path = SNAPSHOTS / f"{name}.sh"
-    if not path.exists():
-        path.write_text(TEXTS[name])
-        pytest.fail(f"{path} was not there; it is now")
-    assert TEXTS[name] == path.read_text()
+    if name == "hand-plain":
+        check_snapshot(SNAPSHOTS / "hand-plain.sh", TEXTS[name])
+    else:
+        check_snapshot(SNAPSHOTS / f"{name}.diff", TEXTS[name], TEXTS["hand-plain"])
 
 
 @pytest.mark.parametrize("name", TEXTS)
