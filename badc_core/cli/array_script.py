@@ -16,6 +16,7 @@ from badc_core.cli.bundling import Bundling
 from badc_core.cli.chunk import PATH
 from badc_core.cli.infer_work import Work
 from badc_core.cli.option_names import flag_name
+from badc_core.cli.options import bucket_option, decorator
 from badc_core.cli.wording import counted
 from badc_core.config import pairs
 from badc_core.errors import PluginError, UsageError
@@ -69,17 +70,9 @@ def script_options(function: Any) -> Any:
             show_default=True,
             help="Where they go.",
         ),
-        click.option(
-            "--sockeye-bundle-bucket-minutes",
-            type=click.IntRange(min=1),
-            default=60,
-            show_default=True,
-            help="Width of the timelines' buckets.",
-        ),
+        bucket_option("--sockeye-bundle-bucket-minutes", 60),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return decorator(options)(function)
 
 
 def check_script_options(ctx: click.Context, given: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import click
 from attrs import frozen
 
 from badc_core.cli.calling import call, find
+from badc_core.cli.options import bucket_option, decorator
 from badc_core.errors import BadcError, ExitCode
 from badc_core.infer_jobs import InferJob
 
@@ -35,13 +36,7 @@ def bundle_options(bundle: bool, bucket_minutes: int, rollup: bool) -> Callable[
             show_default=True,
             help="Where they go.",
         ),
-        click.option(
-            "--bundle-bucket-minutes",
-            type=click.IntRange(min=1),
-            default=bucket_minutes,
-            show_default=True,
-            help="Width of the timelines' buckets.",
-        ),
+        bucket_option("--bundle-bucket-minutes", bucket_minutes),
         click.option(
             "--bundle-rollup/--bundle-no-rollup",
             default=rollup,
@@ -61,13 +56,7 @@ def bundle_options(bundle: bool, bucket_minutes: int, rollup: bool) -> Callable[
             help="Where that count goes.  [default: aggregate_summary, among the tables]",
         ),
     )
-
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    return decorator(options)
 
 
 @frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from badc_core import layout
 from badc_core.cli.option_names import flag_name
+from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
 from badc_core.errors import ExitCode, UsageError
@@ -19,16 +19,8 @@ PATH = click.Path(path_type=Path)
 _SHARDS_SHOWN = 10
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the options of a run on a command."""
-    for option in reversed(_RUN_OPTIONS):
-        function = option(function)
-    return function
-
-
 _RUN_OPTIONS = (
-    click.option("--runner", metavar="NAME", help="The model; `badc plugins` lists them.  [default: stub]"),
-    click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the runner."),
+    *runner_options("stub"),
     click.option("--output-dir", type=PATH, default=layout.DEFAULT_OUTPUT, show_default=True, help="Where results go."),
     click.option(
         "--layout",
@@ -38,10 +30,7 @@ _RUN_OPTIONS = (
         show_default=True,
         help="One JSON file per chunk, or one file per worker (for millions of chunks).",
     ),
-    click.option("--max-gpus", type=click.IntRange(0), help="Use at most so many GPUs.  [default: all]"),
-    click.option(
-        "--cpu-workers", type=click.IntRange(0), default=0, show_default=True, help="CPU workers, besides the GPUs."
-    ),
+    *WORKERS,
     click.option(
         "--max-retries", type=click.IntRange(0), default=2, show_default=True, help="Attempts after the first."
     ),
@@ -52,15 +41,7 @@ _RUN_OPTIONS = (
         help="Longest time for a chunk; a command or child process that takes longer is ended.",
     ),
     click.option("--fail-fast", is_flag=True, help="Stop at the first chunk that fails for good."),
-    click.option("--scheduler", default="local", show_default=True, help="Where to run."),
-    click.option(
-        "-s",
-        "--scheduler-option",
-        "scheduler_options",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="An option of the scheduler.",
-    ),
+    *SCHEDULER,
     click.option(
         "--detach", is_flag=True, help="Return once the run was handed over to a scheduler that goes on by itself."
     ),
@@ -84,8 +65,6 @@ _RUN_OPTIONS = (
     ),
     click.option("--share", is_flag=True, help="Share the output folder with runs over manifests of other recordings."),
     click.option("--runner-cmd", help="A program to run per chunk; --input and --output are added."),
-    click.option("--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."),
-    click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
     click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing."),
     click.option(
         "--record-datalad/--no-record-datalad",
@@ -101,7 +80,7 @@ _RUN_OPTIONS = (
 
 @click.command()
 @click.argument("manifest", type=PATH)
-@_options
+@decorator(_RUN_OPTIONS)
 @click.pass_context
 def run(ctx: click.Context, /, manifest: Path, **given: Any) -> int:
     """Analyse every chunk of MANIFEST that has no result yet.

@@ -13,7 +13,7 @@ from badc_core.cli.bundling import Bundling, bundle_options
 from badc_core.cli.chunk import PATH, finish
 from badc_core.cli.chunk_orchestrate import DATASET
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, runner_options, work_of
+from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, ExitCode, ManifestError
 from badc_core.infer_jobs import InferJob
@@ -37,7 +37,7 @@ from badc_core.infer_jobs import InferJob
     help="Take recordings that are finished, too.",
 )
 @click.option("--limit", type=click.IntRange(0), default=0, show_default=True, help="At most so many; 0: all.")
-@runner_options("hawkears")
+@work_options("hawkears")
 @click.option(
     "--resume-completed/--rerun-all",
     default=None,

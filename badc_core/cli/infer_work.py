@@ -12,6 +12,7 @@ from attrs import field, frozen
 from badc_core.cli.bundling import Bundling
 from badc_core.cli.chunk import PATH, settings_of
 from badc_core.cli.complaints import Complaints
+from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
 from badc_core.errors import BadcError, ExitCode, Interrupted
@@ -20,19 +21,10 @@ from badc_core.infer_jobs import InferJob, Places
 if TYPE_CHECKING:
     from badc_core.runs import RunRequest
 
-__all__ = ["Work", "carry_out", "jobs_of", "place_options", "runner_options", "work_of"]
+__all__ = ["Work", "carry_out", "jobs_of", "place_options", "work_of", "work_options"]
 
 
-def _decorator(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-place_options = _decorator(
+place_options = decorator(
     (
         click.option(
             "--manifest-dir", type=PATH, default=Path("manifests"), show_default=True, help="Where manifests are."
@@ -59,7 +51,7 @@ place_options = _decorator(
 """Where things lie in the dataset."""
 
 
-def runner_options(default: str) -> Callable[[Any], Any]:
+def work_options(default: str) -> Callable[[Any], Any]:
     """Return a decorator for the options that say who listens, and where.
 
     Parameters
@@ -67,33 +59,11 @@ def runner_options(default: str) -> Callable[[Any], Any]:
     default
         The runner, unless one is named.
     """
-    return _decorator(
+    return decorator(
         (
-            click.option(
-                "--runner", metavar="NAME", help=f"The model; `badc plugins` lists them.  [default: {default}]"
-            ),
-            click.option(
-                "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the runner."
-            ),
-            click.option(
-                "--use-hawkears/--stub-runner", default=None, help="The same as --runner hawkears or --runner stub."
-            ),
-            click.option(
-                "--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."
-            ),
-            click.option("--max-gpus", type=click.IntRange(0), help="Use at most so many GPUs.  [default: all]"),
-            click.option(
-                "--cpu-workers", type=click.IntRange(0), default=0, show_default=True, help="CPU workers, besides GPUs."
-            ),
-            click.option("--scheduler", default="local", show_default=True, help="Where to run."),
-            click.option(
-                "-s",
-                "--scheduler-option",
-                "scheduler_options",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="An option of the scheduler.",
-            ),
+            *runner_options(default),
+            *WORKERS,
+            *SCHEDULER,
             click.option(
                 "--record-datalad/--no-record-datalad",
                 default=True,
@@ -179,7 +149,7 @@ def work_of(ctx: click.Context, dataset: Path, given: Mapping[str, Any], *, defa
     dataset
         The dataset's folder.
     given
-        Values of :data:`place_options`, :func:`runner_options` and :func:`~badc_core.cli.bundling.bundle_options`,
+        Values of :data:`place_options`, :func:`work_options` and :func:`~badc_core.cli.bundling.bundle_options`,
         `resume_completed`, and `include_existing`, where there is such an option.
     default
         The runner, unless one is named.

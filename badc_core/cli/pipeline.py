@@ -12,7 +12,7 @@ from badc_core.cli.bundling import bundle_options
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.chunk_orchestrate import DATASET, PATTERN, apply_jobs
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, runner_options, work_of
+from badc_core.cli.infer_work import Work, carry_out, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import ManifestError
 
@@ -66,7 +66,7 @@ from badc_core.errors import ManifestError
     show_default=True,
     help="Do only what has no result yet, or every chunk anew.",
 )
-@runner_options("stub")
+@work_options("stub")
 @bundle_options(bundle=True, bucket_minutes=30, rollup=True)
 @click.pass_context
 def run(ctx: click.Context, /, dataset: Path, **given: Any) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from badc_core.cli.options import bucket_option
 from badc_core.cli.screen import printable
 from badc_core.cli.wording import counted
 from badc_core.errors import ExitCode, UsageError
@@ -24,13 +25,7 @@ _TABLE = click.option(
     help="The table, made by `badc infer aggregate --parquet`.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-_BUCKET = click.option(
-    "--bucket-minutes",
-    type=click.IntRange(min=1),
-    default=60,
-    show_default=True,
-    help="Width of the timeline's buckets.",
-)
+_BUCKET = bucket_option("--bucket-minutes", 60)
 
 
 def _top(what: str, default: int, name: str = "") -> Callable[[Any], Any]:
