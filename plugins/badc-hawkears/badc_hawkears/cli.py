@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from badc_core.cli.progress import duration
-from badc_core.cli.wording import counted
+from badc_core.cli.wording import counted, naming
 from badc_core.errors import BadcError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -252,9 +252,7 @@ def _tabulate(write: Callable[..., int], folder: Path, output: Path, word: str) 
 
 def _name(problem: Problem) -> None:
     """Name a problem on stderr."""
-    what = "Not finished" if problem.kept else "Left out"
-    text = str(problem).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    click.secho(f"{what}: {text}", fg="yellow", err=True)
+    click.secho(naming(problem), fg="yellow", err=True)
 
 
 def _needs(package: str) -> None:
