@@ -23,7 +23,6 @@ from badc_core.host import Host
 from badc_core.log import get_logger
 from badc_core.model import Device, Event
 from badc_core.plan import Plan, read_plan, read_shards, read_tasks
-from badc_core.protocols import DetachedScheduler, ShardState, Submission, WorkerReport
 from badc_core.relay import Relay
 from badc_core.results import dump_json, load_json
 from badc_core.resuming import DoneIndex
@@ -38,6 +37,7 @@ from badc_core.run_folders import (
 )
 from badc_core.run_record import record
 from badc_core.runs import Progress, RunSummary
+from badc_core.scheduling import DetachedScheduler, ShardState, Submission, WorkerReport
 from badc_core.sinks import open_sinks
 from badc_core.summary import SummaryWriter, summary_path
 from badc_core.tally import Tally

@@ -18,9 +18,10 @@ from badc_core.digests import sha256_of
 from badc_core.host import Host, load_object
 from badc_core.plan import Plan, ShardSize, fingerprint, write_chunks
 from badc_core.planning import TaskSource, first_source
-from badc_core.protocols import RunnerIdentity, Scheduler
+from badc_core.protocols import RunnerIdentity
 from badc_core.recordings import rules_from
 from badc_core.runs import RunRequest
+from badc_core.scheduling import Scheduler
 from badc_core.serde import unstructure
 from badc_core.specs import RunnerSpec, SchedulerSpec
 from badc_core.summary import read_done

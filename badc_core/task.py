@@ -29,10 +29,10 @@ from badc_core.log import get_logger
 from badc_core.model import Device, Event
 from badc_core.plan import CHUNKS_FILE, PLAN_FILE, Plan, Shard, Task, read_plan, read_shards, read_tasks
 from badc_core.preparing import open_scheduler
-from badc_core.protocols import Run, WorkerReport
 from badc_core.relay import EventFile, told_before
 from badc_core.resuming import DoneIndex
 from badc_core.run_folders import ENDED_FILE, is_done, note_done, note_error
+from badc_core.scheduling import Run, WorkerReport
 from badc_core.serde import structure, unstructure
 from badc_core.stopping import signals_caught
 from badc_core.telemetry import Hub

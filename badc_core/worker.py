@@ -29,7 +29,8 @@ from badc_core.log import get_logger
 from badc_core.model import ChunkResult, Device, Event, Measurement, Prediction
 from badc_core.plan import Plan, Shard
 from badc_core.processes import tail
-from badc_core.protocols import Run, Runner, WorkerContext, WorkerReport
+from badc_core.protocols import Runner, WorkerContext
+from badc_core.scheduling import Run, WorkerReport
 
 __all__ = ["backoff_s", "open_runner", "work"]
 

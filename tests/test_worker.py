@@ -16,8 +16,9 @@ from badc_core import plan, worker
 from badc_core.errors import HeldError, RunnerError, StoreError
 from badc_core.model import Device, Event, Measurement
 from badc_core.plan import Plan, Shard, ShardSize, Task
-from badc_core.protocols import Run, RunnerIdentity, WorkerReport
+from badc_core.protocols import RunnerIdentity
 from badc_core.recordings import RecordingRules, recording_of_chunk
+from badc_core.scheduling import Run, WorkerReport
 
 
 class Desk:

@@ -14,7 +14,7 @@ from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, ExitCode
 
 if TYPE_CHECKING:
-    from badc_core.protocols import ShardState
+    from badc_core.scheduling import ShardState
 
 PATH = click.Path(path_type=Path)
 _SHOWN = 20
