@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import define, evolve, frozen
 
+from badc_core import clocks
 from badc_core.atomic import write_bytes
 from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError
 from badc_core.host import Host
@@ -368,7 +369,7 @@ class _Follower:
 
 def _unheard(chunk_id: str, recording_id: str, audio_ms: int) -> Event:
     """Return the event of a chunk whose result is there although no worker told of it."""
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    now = clocks.now()
     return Event(chunk_id, recording_id, "success", "unknown", now, Device(), now, None, audio_ms, True, {"attempt": 1})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from badc_core import __version__
+from badc_core import __version__, clocks
 from badc_core.choosing import asked, identity_of, isolation_of, options_of
 from badc_core.config import result_options
 from badc_core.digests import sha256_of
@@ -157,7 +157,7 @@ def make_plan(
     chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
     return Plan(
         run_id=prepared.run_id,
-        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+        created_at=clocks.now(),
         manifest=request.manifest.absolute(),
         manifest_sha256=sha256_of(request.manifest),
         runner=spec.name,

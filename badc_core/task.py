@@ -8,7 +8,6 @@ What it tells goes to a file in the run folder (:mod:`badc_core.relay`).
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import importlib.metadata
 import os
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from badc_core import __version__
+from badc_core import __version__, clocks
 from badc_core.devices import close_samplers, listed_gpus, open_samplers, worker_slots
 from badc_core.errors import BadcError, ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object, one_file_plugins
@@ -181,7 +180,7 @@ def _settled_before(life: Life, plan: Plan, shard: Shard, tasks: Sequence[Task])
 def _told_again(task: Task) -> Event:
     """Return the event that a killed worker owes: the result is there, its attempt and time are not known."""
     chunk = task.chunk
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    now = clocks.now()
     place = str(result_path(task.base, chunk.recording_id, chunk.chunk_id))
     details = {"attempt": 1, "output": place}
     device = Device()
