@@ -21,11 +21,11 @@ from badc_core import clocks
 from badc_core.atomic import write_bytes
 from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError
 from badc_core.host import Host
+from badc_core.json_text import dump_json, load_json
 from badc_core.log import get_logger
 from badc_core.model import Device, Event
 from badc_core.plan import Plan, read_plan, read_shards, read_tasks
 from badc_core.relay import Relay
-from badc_core.results import dump_json, load_json
 from badc_core.resuming import DoneIndex
 from badc_core.run_folders import (
     FINAL,

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.errors import RecordingError, RunnerError
+from badc_core.json_text import dump_json, load_json
 from badc_core.model import Detection, Prediction, Signal
 from badc_core.processes import how_it_ended, kill_marked, marked_environment, tail
 from badc_core.protocols import RunnerInfo, WorkerContext
-from badc_core.results import dump_json, load_json
 from badc_core.serde import structure, unstructure
 
 __all__ = ["RemoteRunner", "read_frame", "write_frame"]

@@ -118,8 +118,8 @@ def disconnect(name: str, drop_content: bool, force: bool, path: Path, dry_run: 
 def status(details: bool, show_siblings: bool, as_json: bool) -> int:
     """List the datasets that were connected, and whether they are here."""
     from badc_core.connecting import is_present, siblings
+    from badc_core.json_text import dump_json
     from badc_core.registry import datasets_of, read_registry, registry_path
-    from badc_core.results import dump_json
 
     found = datasets_of(read_registry(registry_path()))
     entries: dict[str, dict[str, Any]] = {}

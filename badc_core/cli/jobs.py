@@ -50,7 +50,7 @@ def _asked_states(folder: Path) -> Mapping[int, ShardState]:
 
 
 def _print_json(entry: Any) -> None:
-    from badc_core.results import dump_json
+    from badc_core.json_text import dump_json
 
     click.echo(dump_json(entry, indent=True).decode())
 
