@@ -1,7 +1,7 @@
 """A script with which somebody analyses a dataset by hand: one task of an array for each manifest.
 
 What a task does is told here, in bash; what goes around it is the scheduler's: see
-:class:`~badc_core.protocols.ArrayScript`.
+:class:`~badc_core.scheduling.ArrayScript`.
 Whatever comes from users and paths lies in arrays of the shell, quoted by :func:`shlex.quote`.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from badc_core.infer_jobs import InferJob
-from badc_core.protocols import ArrayScript
+from badc_core.scheduling import ArrayScript
 from badc_core.summary_form import summary_path
 
 __all__ = ["CLAIM_WAIT_S", "HandBundle", "array_of_jobs"]

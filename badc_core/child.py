@@ -18,6 +18,7 @@ from typing import Any
 
 from badc_core.answers import check_answers
 from badc_core.errors import RecordingError, RunnerError
+from badc_core.halving import lacks_memory
 from badc_core.host import load_object, one_file_plugins
 from badc_core.isolation import read_frame, write_frame
 from badc_core.model import Chunk, Device, Prediction, Recording, Signal
@@ -72,6 +73,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
             "retry": known.retry if known else True,
             "returncode": known.returncode if known else None,
             "output": known.output if known else "",
+            "lacks_memory": lacks_memory(error),
         }
     }
 

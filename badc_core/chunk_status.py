@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from attrs import define, frozen
 
+from badc_core import clocks
 from badc_core.annex import content_missing
 from badc_core.atomic import write_text
 
@@ -47,10 +47,6 @@ class Job:
     overlap: float
 
 
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-
-
 @define
 class ChunkStatus:
     """The status of one job, written at its begin and end.
@@ -74,7 +70,7 @@ class ChunkStatus:
 
     def begin(self) -> None:
         """Note that the job is in progress; killed now, it will be done again."""
-        self.started_at = _now()
+        self.started_at = clocks.now()
         self._began = time.monotonic()
         self._write("in_progress")
 
@@ -88,7 +84,7 @@ class ChunkStatus:
 
     def _end(self, status: str, **more: Any) -> None:
         took = round(time.monotonic() - self._began, 6)
-        self._write(status, completed_at=_now(), duration_s=took, **more)
+        self._write(status, completed_at=clocks.now(), duration_s=took, **more)
 
     def _write(self, status: str, **more: Any) -> None:
         content = {
@@ -100,7 +96,7 @@ class ChunkStatus:
             "overlap": self.job.overlap,
             "status": status,
             "started_at": self.started_at,
-            "updated_at": _now(),
+            "updated_at": clocks.now(),
             **more,
         }
         write_text(self.path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

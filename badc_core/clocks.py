@@ -14,11 +14,16 @@ import zoneinfo
 from badc_core.errors import UsageError
 from badc_core.model import Instant, LocalTime, StartTime
 
-__all__ = ["difference_s", "localised", "offset_zone", "zone_named"]
+__all__ = ["difference_s", "localised", "now", "offset_zone", "zone_named"]
 
 _OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?")
 _GREATEST_OFFSET = dt.timedelta(hours=14)
 _QUARTER_S = 15 * 60
+
+
+def now() -> str:
+    """Return this moment as files of BADC have it: ISO 8601 in UTC, with microseconds."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
 def offset_zone(text: str) -> dt.timezone | None:

@@ -17,8 +17,9 @@ from attrs import define, field, frozen
 
 from badc_core import layout
 from badc_core.atomic import TEMPORARY_PREFIX, NewFiles, explain, sync_folder, temporary_name
+from badc_core.json_text import dump_json, load_json
 from badc_core.model import ChunkResult, Recording
-from badc_core.results import Layout, document, dump_json, load_json, part, recording_facts, same_window
+from badc_core.results import Layout, document, part, recording_facts, same_window
 
 __all__ = ["Committed", "FilesWriter", "ResultWriter", "SegmentsWriter", "open_writer"]
 

@@ -29,7 +29,6 @@ from badc_core.log import get_logger
 from badc_core.plan import Plan, ShardSize, read_shards, write_plan
 from badc_core.planning import Counted, TaskSource
 from badc_core.preparing import Prepared, make_plan, open_scheduler, prepare, shared_among, task_source
-from badc_core.protocols import DetachedScheduler, Run, Scheduler, Submission, WorkerReport
 from badc_core.run_folders import (
     Asked,
     check_nobody_works,
@@ -40,6 +39,7 @@ from badc_core.run_folders import (
 )
 from badc_core.run_record import intend
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
+from badc_core.scheduling import DetachedScheduler, Run, Scheduler, Submission, WorkerReport
 from badc_core.sinks import open_sinks
 from badc_core.specs import SchedulerSpec, SinkSpec
 from badc_core.stopping import signals_caught

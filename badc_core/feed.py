@@ -106,11 +106,11 @@ class Feed:
         self._pool: ThreadPoolExecutor | None = None
         self._readers = 0
         if wanted.kind != "nothing":
+            from concurrent.futures import ThreadPoolExecutor
+
             from badc_core.signals import SignalReader
 
             self._reader = SignalReader(wanted, scratch)
-            from concurrent.futures import ThreadPoolExecutor
-
             self._readers = wanted.readers or min(_READERS, os.cpu_count() or 1)
             self._pool = ThreadPoolExecutor(self._readers, thread_name_prefix="badc-read")
         self._jobs = self._from_shards(folder, plan, shards)

@@ -20,9 +20,10 @@ from badc_core.answers import check_finished
 from badc_core.atomic import explain
 from badc_core.errors import BadcError
 from badc_core.host import Host, default_host, load_object
+from badc_core.json_text import dump_json, load_json
 from badc_core.model import Chunk, ChunkResult, Detection, Recording
 from badc_core.protocols import Finisher
-from badc_core.results import Problem, StoredResult, detection_entry, dump_json, load_json, part
+from badc_core.results import Problem, StoredResult, detection_entry, part
 from badc_core.specs import RunnerSpec
 
 __all__ = ["CONTINUED", "Finishing", "finish", "to_result"]

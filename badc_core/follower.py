@@ -17,15 +17,15 @@ from pathlib import Path
 
 from attrs import define, evolve, frozen
 
+from badc_core import clocks
 from badc_core.atomic import write_bytes
 from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError
 from badc_core.host import Host
+from badc_core.json_text import dump_json, load_json
 from badc_core.log import get_logger
 from badc_core.model import Device, Event
 from badc_core.plan import Plan, read_plan, read_shards, read_tasks
-from badc_core.protocols import DetachedScheduler, ShardState, Submission, WorkerReport
 from badc_core.relay import Relay
-from badc_core.results import dump_json, load_json
 from badc_core.resuming import DoneIndex
 from badc_core.run_folders import (
     FINAL,
@@ -38,6 +38,7 @@ from badc_core.run_folders import (
 )
 from badc_core.run_record import record
 from badc_core.runs import Progress, RunSummary
+from badc_core.scheduling import DetachedScheduler, ShardState, Submission, WorkerReport
 from badc_core.sinks import open_sinks
 from badc_core.summary import SummaryWriter, summary_path
 from badc_core.tally import Tally
@@ -370,7 +371,7 @@ class _Follower:
 
 def _unheard(chunk_id: str, recording_id: str, audio_ms: int) -> Event:
     """Return the event of a chunk whose result is there although no worker told of it."""
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    now = clocks.now()
     return Event(chunk_id, recording_id, "success", "unknown", now, Device(), now, None, audio_ms, True, {"attempt": 1})
 
 

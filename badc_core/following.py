@@ -17,7 +17,6 @@ from badc_core.errors import BadcError, RunnerError
 from badc_core.follower import follow
 from badc_core.host import Host, default_host
 from badc_core.plan import read_plan, read_shards
-from badc_core.protocols import DetachedScheduler, Run, ShardState, Submission
 from badc_core.run_folders import (
     ENDED_FILE,
     FINAL,
@@ -29,6 +28,7 @@ from badc_core.run_folders import (
     write_submission,
 )
 from badc_core.runs import Progress, RunSummary
+from badc_core.scheduling import DetachedScheduler, Run, ShardState, Submission
 from badc_core.stopping import signals_caught
 
 __all__ = ["hand_over", "resume", "stop_for_good"]

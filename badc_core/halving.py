@@ -72,7 +72,8 @@ def in_batches(
     Raises
     ------
     RunnerError
-        A single item is too large. It says so in words by which :mod:`badc_core.isolation` begins with a fresh process.
+        A single item is too large. It says so in words that :func:`lacks_memory` knows, so that
+        :mod:`badc_core.isolation` begins with a fresh process.
     """
     done: list[R] = []
     while len(done) < len(items):

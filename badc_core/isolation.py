@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.errors import RecordingError, RunnerError
+from badc_core.json_text import dump_json, load_json
 from badc_core.model import Detection, Prediction, Signal
-from badc_core.processes import kill_marked, marked_environment, tail
+from badc_core.processes import how_it_ended, kill_marked, marked_environment, tail
 from badc_core.protocols import RunnerInfo, WorkerContext
-from badc_core.results import dump_json, load_json
 from badc_core.serde import structure, unstructure
 
 __all__ = ["RemoteRunner", "read_frame", "write_frame"]
@@ -140,7 +140,7 @@ class RemoteRunner:
             {"memory": self._memory.size, "batch": signals}, None if limit is None else limit * max(1, len(batch))
         )
         if "error" in answer:
-            if _lost_its_device(answer["error"]) or (len(batch) == 1 and _lacks_memory(answer["error"])):
+            if _lost_its_device(answer["error"]) or (len(batch) == 1 and answer["error"]["lacks_memory"]):
                 self._end()  # no smaller batch can help; a fresh process may, which has hoarded and broken nothing
             raise _error(f"The runner {self._name!r} failed", answer)
         return [
@@ -175,8 +175,9 @@ class RemoteRunner:
             said = child.said()
             self._end()
             last = said.strip().rpartition("\n")[2][:200]
+            ended = "closed its pipe" if returncode is None else how_it_ended(returncode)
             raise RunnerError(
-                f"The process of runner {self._name!r} {_died(returncode)}.",
+                f"The process of runner {self._name!r} {ended}.",
                 hint=f"Its last words: {last}" if last else None,
                 returncode=returncode,
                 output=said,
@@ -196,22 +197,6 @@ class RemoteRunner:
                 read_frame(self._child.reader(10.0))
         self._end()
         self._memory.close()
-
-
-def _died(returncode: int | None) -> str:
-    if returncode is None:
-        return "closed its pipe"
-    if returncode < 0:
-        import signal
-
-        with suppress(ValueError):
-            return f"was ended by {signal.Signals(-returncode).name}"
-    return f"ended with status {returncode}"
-
-
-def _lacks_memory(found: Mapping[str, Any]) -> bool:
-    """Whether the host's or the device's memory ran out; libraries for GPUs say so in words only."""
-    return found["kind"] in ("MemoryError", "OutOfMemoryError") or "out of memory" in found["message"].lower()
 
 
 def _lost_its_device(found: Mapping[str, Any]) -> bool:

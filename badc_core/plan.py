@@ -23,9 +23,10 @@ from attrs import field, frozen
 
 from badc_core.atomic import replacing, write_bytes
 from badc_core.errors import ManifestError
+from badc_core.json_text import dump_json, load_json
 from badc_core.model import Chunk, Recording
 from badc_core.protocols import RunnerIdentity
-from badc_core.results import Layout, dump_json, load_json, recording_facts
+from badc_core.results import Layout, recording_facts
 from badc_core.serde import SCHEMA_VERSION, parse_start_time, structure, unstructure
 from badc_core.specs import RunnerSpec
 

@@ -11,16 +11,17 @@ from typing import Any
 
 from attrs import frozen
 
-from badc_core import __version__
+from badc_core import __version__, clocks
 from badc_core.choosing import asked, identity_of, isolation_of, options_of
 from badc_core.config import result_options
 from badc_core.digests import sha256_of
 from badc_core.host import Host, load_object
 from badc_core.plan import Plan, ShardSize, fingerprint, write_chunks
 from badc_core.planning import TaskSource, first_source
-from badc_core.protocols import RunnerIdentity, Scheduler
+from badc_core.protocols import RunnerIdentity
 from badc_core.recordings import rules_from
 from badc_core.runs import RunRequest
+from badc_core.scheduling import Scheduler
 from badc_core.serde import unstructure
 from badc_core.specs import RunnerSpec, SchedulerSpec
 from badc_core.summary import read_done
@@ -156,7 +157,7 @@ def make_plan(
     chunks, audio_ms, shards = write_chunks(folder, interruptible(tasks.tasks()), size)
     return Plan(
         run_id=prepared.run_id,
-        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+        created_at=clocks.now(),
         manifest=request.manifest.absolute(),
         manifest_sha256=sha256_of(request.manifest),
         runner=spec.name,

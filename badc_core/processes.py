@@ -24,6 +24,7 @@ __all__ = [
     "MARK",
     "Finished",
     "ending_with_us",
+    "how_it_ended",
     "kill_all_marked",
     "kill_marked",
     "marked_environment",
@@ -123,6 +124,14 @@ def ending_with_us(argv: Sequence[str]) -> list[str]:
     if not sys.platform.startswith("linux"):
         return list(argv)
     return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), *argv]
+
+
+def how_it_ended(returncode: int) -> str:
+    """Say how a process ended: ``was ended by SIGKILL``, ``ended with status 1``."""
+    if returncode < 0:
+        with contextlib.suppress(ValueError):  # of a signal without a name
+            return f"was ended by {signal.Signals(-returncode).name}"
+    return f"ended with status {returncode}"
 
 
 def tail(text: str | bytes, length: int = 500) -> str:

@@ -29,7 +29,7 @@ from typing import Any
 from badc_core.atomic import explain, write_text
 from badc_core.errors import ManifestError, UsageError
 
-__all__ = ["changing", "datasets_of", "now", "read_registry", "registry_path", "registry_text"]
+__all__ = ["changing", "datasets_of", "read_registry", "registry_path", "registry_text"]
 
 DATASETS = "datasets"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -39,11 +39,6 @@ def registry_path() -> Path:
     """Return where the registry lies."""
     named = os.environ.get("BADC_DATA_CONFIG")
     return Path(named).expanduser() if named else Path.home() / ".config" / "badc" / "data.toml"
-
-
-def now() -> str:
-    """Return the time as the registry tells it: ISO 8601, UTC."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
 def read_registry(path: Path) -> dict[str, Any]:

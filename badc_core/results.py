@@ -8,17 +8,16 @@ of a segment is dropped, and its chunk runs again. Committing is in :mod:`badc_c
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 from attrs import frozen
 
 from badc_core import annex, layout
 from badc_core.errors import StoreError
+from badc_core.json_text import load_json
 from badc_core.model import Chunk, ChunkResult, Detection, Recording
 
 __all__ = [
@@ -28,8 +27,6 @@ __all__ = [
     "detection_entry",
     "digest",
     "document",
-    "dump_json",
-    "load_json",
     "part",
     "read_lines",
     "read_result",
@@ -124,24 +121,6 @@ def document(result: ChunkResult, run_id: str, facts: Mapping[str, Any] | None =
     entry["recording"] = recording_facts(result.recording) if facts is None else facts
     entry["fingerprint"] = result.fingerprint
     return entry
-
-
-def dump_json(entry: Mapping[str, Any], *, indent: bool = False) -> bytes:
-    """Encode one JSON object; names that are no UTF-8 keep their surrogate escapes."""
-    try:
-        return orjson.dumps(entry, option=orjson.OPT_INDENT_2 if indent else None)
-    except TypeError:
-        return json.dumps(entry, indent=2 if indent else None, separators=None if indent else (",", ":")).encode()
-
-
-def load_json(data: bytes) -> Any:
-    """Decode JSON; raises ValueError."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if b"\\ud" not in data.lower():
-            raise
-        return json.loads(data)
 
 
 def part(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -23,11 +23,11 @@ from attrs import field, frozen
 from badc_core.atomic import write_bytes
 from badc_core.errors import BadcError, HeldError, ManifestError, UsageError
 from badc_core.host import Host
+from badc_core.json_text import dump_json, load_json
 from badc_core.layout import STATE_FOLDER
 from badc_core.plan import PLAN_FILE, read_plan
 from badc_core.planning import Counted
-from badc_core.protocols import DetachedScheduler, Scheduler, ShardState, Submission
-from badc_core.results import dump_json, load_json
+from badc_core.scheduling import DetachedScheduler, Scheduler, ShardState, Submission
 from badc_core.serde import structure, unstructure
 
 __all__ = [

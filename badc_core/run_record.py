@@ -22,10 +22,10 @@ from attrs import evolve, frozen
 from badc_core import datalad, layout
 from badc_core.atomic import explain, write_bytes, write_text
 from badc_core.errors import BadcError, ExitCode, ManifestError, StoreError, UsageError
+from badc_core.json_text import dump_json, load_json
 from badc_core.log import get_logger
 from badc_core.plan import Plan
 from badc_core.provenance import Record, record_of
-from badc_core.results import dump_json, load_json
 from badc_core.runs import RunRequest
 from badc_core.serde import structure, unstructure
 

@@ -13,8 +13,8 @@ from badc_core.config import Settings
 from badc_core.errors import ExitCode
 from badc_core.plan import Plan, Shard
 from badc_core.planning import Counted
-from badc_core.protocols import WorkerReport
 from badc_core.results import Layout
+from badc_core.scheduling import WorkerReport
 from badc_core.tally import Counts
 
 __all__ = ["Preview", "Progress", "RunRequest", "RunSummary"]

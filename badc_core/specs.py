@@ -2,7 +2,8 @@
 
 Every spec is plain data: a name, one line of summary and import strings (``"package.module:attribute"``). So the
 command line can list, compare and explain plugins without importing a model. What an import string leads to is
-imported when it is used, in the process that uses it, and keeps to :mod:`badc_core.protocols`.
+imported when it is used, in the process that uses it, and keeps to :mod:`badc_core.protocols`
+and, for schedulers, :mod:`badc_core.scheduling`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class SchedulerSpec(Spec):
     options
         Import string of the attrs class of its options.
     detached
-        The work goes on when this process ends: ``open`` returns a :class:`~badc_core.protocols.DetachedScheduler`.
+        The work goes on when this process ends: ``open`` returns a :class:`~badc_core.scheduling.DetachedScheduler`.
     """
 
     open: str = ""

@@ -8,7 +8,6 @@ What it tells goes to a file in the run folder (:mod:`badc_core.relay`).
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import importlib.metadata
 import os
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from badc_core import __version__
+from badc_core import __version__, clocks
 from badc_core.devices import close_samplers, listed_gpus, open_samplers, worker_slots
 from badc_core.errors import BadcError, ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError
 from badc_core.host import Host, default_host, load_object, one_file_plugins
@@ -29,10 +28,10 @@ from badc_core.log import get_logger
 from badc_core.model import Device, Event
 from badc_core.plan import CHUNKS_FILE, PLAN_FILE, Plan, Shard, Task, read_plan, read_shards, read_tasks
 from badc_core.preparing import open_scheduler
-from badc_core.protocols import Run, WorkerReport
 from badc_core.relay import EventFile, told_before
 from badc_core.resuming import DoneIndex
 from badc_core.run_folders import ENDED_FILE, is_done, note_done, note_error
+from badc_core.scheduling import Run, WorkerReport
 from badc_core.serde import structure, unstructure
 from badc_core.stopping import signals_caught
 from badc_core.telemetry import Hub
@@ -181,7 +180,7 @@ def _settled_before(life: Life, plan: Plan, shard: Shard, tasks: Sequence[Task])
 def _told_again(task: Task) -> Event:
     """Return the event that a killed worker owes: the result is there, its attempt and time are not known."""
     chunk = task.chunk
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    now = clocks.now()
     place = str(result_path(task.base, chunk.recording_id, chunk.chunk_id))
     details = {"attempt": 1, "output": place}
     device = Device()

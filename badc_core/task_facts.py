@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.atomic import explain, write_bytes
+from badc_core.json_text import dump_json, load_json
 from badc_core.plan import Shard, read_plan, read_shards
 from badc_core.relay import EVENTS_FOLDER
-from badc_core.results import dump_json, load_json
 from badc_core.run_folders import SHARDS_FOLDER, done_facts, read_asked
 from badc_core.serde import unstructure
 

@@ -2,26 +2,23 @@
 
 The same code runs under every scheduler. Three things go on at once, so that the device waits neither for samples nor
 for the disk: threads read chunks ahead (:mod:`badc_core.feed`), the worker's own thread predicts, and a thread commits
-what was predicted and reports it.
+what was predicted and reports it (:mod:`badc_core.settling`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import queue
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define
+from attrs import asdict
 
+from badc_core import clocks
 from badc_core.answers import check_answers
-from badc_core.committing import Committed, ResultWriter, open_writer
 from badc_core.errors import BadcError, Interrupted, RecordingError, RunnerError
 from badc_core.feed import Feed, Job
 from badc_core.host import load_object
@@ -29,22 +26,18 @@ from badc_core.log import get_logger
 from badc_core.model import ChunkResult, Device, Event, Measurement, Prediction
 from badc_core.plan import Plan, Shard
 from badc_core.processes import tail
-from badc_core.protocols import Run, Runner, WorkerContext, WorkerReport
+from badc_core.protocols import Runner, WorkerContext
+from badc_core.scheduling import Run, WorkerReport
+from badc_core.settling import Committer, Settled
 
 __all__ = ["backoff_s", "open_runner", "work"]
 
-COMMIT_AFTER_S = 0.2
-COMMIT_AT_MOST = 256
 _log = get_logger("worker")
 
 
 def backoff_s(attempt: int) -> int:
     """Return how long to wait after a failed attempt, in seconds: 2, 4, 5, 5, …"""
     return int(min(2**attempt, 5))
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
 def open_runner(plan: Plan, context: WorkerContext) -> Runner:
@@ -126,7 +119,7 @@ def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[i
         opening_s = time.monotonic() - started
         try:
             feed = Feed(run.folder, run.plan, runner.info.input, shards, scratch, run.stop, len(run.devices))
-            with feed, _Committer(run, device, settled) as committer:
+            with feed, Committer(run, device, settled) as committer:
                 worker = _Worker(run, device, runner, feed, committer)
                 worker.loop()
         finally:
@@ -139,19 +132,10 @@ def work(run: Run, device: Device, shards: Iterator[Shard], settled: Callable[[i
     return report
 
 
-@define
-class _Settled:
-    """A chunk that needs no further attempt."""
-
-    job: Job
-    result: ChunkResult
-    event: Event
-
-
 class _Worker:
     """Predicts batches and decides what becomes of every chunk."""
 
-    def __init__(self, run: Run, device: Device, runner: Runner, feed: Feed, committer: _Committer) -> None:
+    def __init__(self, run: Run, device: Device, runner: Runner, feed: Feed, committer: Committer) -> None:
         self._run = run
         self._plan = run.plan
         self._device = device
@@ -179,13 +163,11 @@ class _Worker:
                 self._attempt(ready)
 
     def _start(self, batch: Sequence[Job]) -> None:
-        now = _now()
+        moment = clocks.now()
         emit, device, label = self._run.emit, self._device, self._device.label
         for job in batch:
-            chunk = job.task.chunk
-            emit(
-                Event(chunk.chunk_id, chunk.recording_id, "start", label, now, device, details={"attempt": job.attempt})
-            )
+            chunk, details = job.task.chunk, {"attempt": job.attempt}
+            emit(Event(chunk.chunk_id, chunk.recording_id, "start", label, moment, device, details=details))
 
     def _attempt(self, batch: Sequence[Job]) -> None:
         self._start(batch)
@@ -219,7 +201,7 @@ class _Worker:
     def _succeeded(
         self, batch: Sequence[Job], answers: Sequence[Prediction], runtime_s: float, before: Measurement | None
     ) -> None:
-        now = _now()
+        moment = clocks.now()
         metrics = self._metrics(before)
         settled = []
         for job, answer in zip(batch, answers, strict=True):
@@ -247,7 +229,7 @@ class _Worker:
                 extra=answer.extra,
                 finisher=self._finisher,
             )
-            settled.append(_Settled(job, result, self._event(job, "success", now, runtime_s, details, final=True)))
+            settled.append(Settled(job, result, self._event(job, "success", moment, runtime_s, details, final=True)))
             self._feed.release(job)  # samples need not wait for the disk
         self._committer.put(settled)
 
@@ -266,7 +248,7 @@ class _Worker:
         }
         can_help = not isinstance(error, RecordingError) and (known is None or known.retry)
         if can_help and job.attempt <= self._plan.max_retries:
-            self._run.emit(self._event(job, "failure", _now(), runtime_s, details))
+            self._run.emit(self._event(job, "failure", clocks.now(), runtime_s, details))
             self._feed.again(job, backoff_s(job.attempt))
             return
         if self._run.stop.is_set() and can_help:
@@ -286,7 +268,7 @@ class _Worker:
         )
         self._feed.release(job)
         self._committer.put(
-            [_Settled(job, result, self._event(job, "failure", _now(), runtime_s, details, final=True))]
+            [Settled(job, result, self._event(job, "failure", clocks.now(), runtime_s, details, final=True))]
         )
         if self._plan.fail_fast:
             self._run.stop.set()
@@ -324,85 +306,3 @@ def _metric(seen: Measurement) -> dict[str, Any]:
         "memory_used_mb": found["memory_used_mib"],
         "memory_total_mb": found["memory_total_mib"],
     }
-
-
-class _Committer:
-    """A thread that commits results in batches, and reports each only when it is on disk.
-
-    Parameters
-    ----------
-    run, device
-        Whose results.
-    settled
-        Told of finished shards.
-    """
-
-    def __init__(self, run: Run, device: Device, settled: Callable[[int], None]) -> None:
-        self._run = run
-        self._writer: ResultWriter = open_writer(run.plan.layout, run.plan.run_id, device.label)
-        self._settled = settled
-        self._queue: queue.Queue[list[_Settled] | None] = queue.Queue(maxsize=16)
-        self._thread = threading.Thread(target=self._loop, name=f"badc-commit-{device.label}", daemon=True)
-        self._error: BaseException | None = None
-        self.chunks = 0
-
-    def __enter__(self) -> _Committer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        self._writer.close()
-        if kind is None:
-            self.check()
-
-    def check(self) -> None:
-        """Raise what went wrong while committing, if anything."""
-        if self._error is not None:
-            raise self._error
-
-    def put(self, settled: list[_Settled]) -> None:
-        """Hand results over; waits when the disk does not keep up."""
-        self.check()
-        self._queue.put(settled)
-
-    def _loop(self) -> None:
-        ended = False
-        while not ended:
-            first = self._queue.get()
-            if first is None:
-                return
-            batch = list(first)
-            until = time.monotonic() + COMMIT_AFTER_S
-            while len(batch) < COMMIT_AT_MOST:
-                try:
-                    more = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-                except queue.Empty:
-                    break
-                if more is None:
-                    ended = True
-                    break
-                batch += more
-            if self._error is None:
-                try:
-                    self._commit(batch)
-                except BaseException as error:
-                    self._error = error  # the worker raises it; what comes now is not committed
-
-    def _commit(self, batch: list[_Settled]) -> None:
-        self._run.verify()
-        places: list[Committed] = self._writer.commit([(one.job.task.base, one.result) for one in batch])
-        self.chunks += len(batch)
-        now = _now()
-        emit = self._run.emit
-        for one, place in zip(batch, places, strict=True):
-            event = one.event
-            event.timestamp = now
-            if event.status == "success":
-                event.details["output"] = str(place.path)  # type: ignore[index]
-            emit(event)
-            shard = one.job.shard
-            shard.left -= 1
-            if shard.left == 0:
-                self._settled(shard.index)

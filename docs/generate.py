@@ -1,9 +1,9 @@
 """Write the reference pages that are made from the code: ``make reference``, or ``python docs/generate.py``.
 
 Three pages have no other source than the code: the command line from the command tree, the hooks from the docstrings of
-:mod:`badc_core.hookspecs`, :mod:`badc_core.specs` and :mod:`badc_core.protocols`, the exit codes from their enum. They
-are committed, so that they can be read where the code is read; ``tests/test_docs.py`` fails when one is out of date.
-Only plugins that live in this repository are described, whatever else is installed.
+:mod:`badc_core.hookspecs`, :mod:`badc_core.specs`, :mod:`badc_core.protocols` and :mod:`badc_core.scheduling`, the exit
+codes from their enum. They are committed, so that they can be read where the code is read; ``tests/test_docs.py`` fails
+when one is out of date. Only plugins that live in this repository are described, whatever else is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import click
 from attrs import frozen
 from docstrings import entries, markdown, sections
 
-from badc_core import errors, hookspecs, model, protocols, specs
+from badc_core import errors, hookspecs, model, protocols, scheduling, specs
 from badc_core.host import KINDS, Host, Kind, default_host
 
 __all__ = [
@@ -270,8 +270,11 @@ def _hook_section(kind: Kind, host: Host) -> list[str]:
     if users:
         lines += ["In this repository it is used by " + ", ".join(f"`{name}`" for name in users) + ".", ""]
     lines += _class_section(kind.spec, "###")
+    module = scheduling if kind.spec is specs.SchedulerSpec else protocols
+    if OPENS[kind.hook]:
+        lines += [f"What follows can be imported from `{module.__name__}`.", ""]
     for name in OPENS[kind.hook]:
-        lines += _class_section(getattr(protocols, name), "###")
+        lines += _class_section(getattr(module, name), "###")
     return lines
 
 

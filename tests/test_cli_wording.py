@@ -1,11 +1,16 @@
-"""Numbers and lengths of time in sentences."""
+"""Numbers and lengths of time in sentences, names that are no text, and problems by name."""
 
 from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
 
 import pytest
 
 from badc_core.cli.progress import duration
-from badc_core.cli.wording import counted
+from badc_core.cli.wording import counted, naming, plain
+from badc_core.results import Problem
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,26 @@ def test_one_is_singular(number: int, text: str):
 )
 def test_lengths_of_time(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"REC 1.wav", "REC 1.wav"), ("Säge 木.wav".encode(), "Säge 木.wav"), (b"caf\xe9.wav", r"caf\xe9.wav")],
+)
+def test_any_name_can_be_shown(name: bytes, shown: str):
+    text = plain(os.fsdecode(name))
+    assert text == shown
+    assert json.loads(json.dumps(text, ensure_ascii=False).encode("utf-8")) == shown
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (Problem(Path("out/a.json"), None, "no JSON"), "Left out: out/a.json: no JSON"),
+        (Problem(Path("out/a.jsonl"), 7, "no JSON"), "Left out: out/a.jsonl, line 7: no JSON"),
+        (Problem(Path("out/a.json"), None, "no model", kept=True), "Not finished: out/a.json: no model"),
+        (Problem(Path(os.fsdecode(b"out/\xe9.json")), None, "no JSON"), r"Left out: out/\xe9.json: no JSON"),
+    ],
+)
+def test_problems_are_named_with_what_became_of_them(problem: Problem, line: str):
+    assert naming(problem) == line

@@ -16,8 +16,8 @@ FILES = [path for path in python_files(*SOURCES) if "tests" not in path.parts]
 
 def _protocol_methods() -> set[str]:
     """Return names that a protocol of the core documents; classes that fulfil it need not say it again."""
-    tree = parsed(REPOSITORY / "badc_core/protocols.py")
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    trees = [parsed(REPOSITORY / "badc_core" / name) for name in ("protocols.py", "scheduling.py")]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     protocols = [c for c in classes if any(ast.unparse(base) == "Protocol" for base in c.bases)]
     return {item.name for c in protocols for item in c.body if isinstance(item, Function)}
 

@@ -18,8 +18,8 @@ from badc_core.errors import ExitCode, ManifestError, MixedResultsError, PluginE
 from badc_core.host import Host
 from badc_core.model import Chunk
 from badc_core.plan import read_plan
-from badc_core.protocols import ShardState, Submission
 from badc_core.runs import Progress, RunRequest, RunSummary
+from badc_core.scheduling import ShardState, Submission
 
 
 @pytest.fixture

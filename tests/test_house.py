@@ -33,8 +33,6 @@ MAY_SAY = {  # files of the core that write test files, or keep a default of BAD
 MAY_BE_ABSENT = {"hypothesis", "pytest", "pyarrow", "soundfile"}
 """What the core uses only where somebody else brought it: the conformance kit, Arrow columns, `badc doctor`."""
 
-MAY_BE_LONGER = {"badc_core/protocols.py": 560}  # the contract with plugins, in one place; mostly docstrings
-
 
 def _name(path: Path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
@@ -45,7 +43,7 @@ def _name(path: Path) -> str:
 
 def test_files_are_short():
     lengths = {_name(path): path.read_text("utf-8").count("\n") for path in python_files()}
-    assert {name: n for name, n in lengths.items() if n > MAY_BE_LONGER.get(name, LONGEST_FILE)} == {}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
 
 
 def test_functions_are_short():

@@ -47,6 +47,7 @@ class Runner:
         if does == "recording": raise RecordingError("the file is bad", hint="get another")
         if does == "runner": raise RunnerError("busy", hint="wait", retry=False, returncode=5, output="last words")
         if does == "gpu": raise RuntimeError("CUDA error: unspecified launch failure")
+        if does == "memory": raise MemoryError(f"no room for {len(batch)}")
         if does == "value": raise ValueError("odd")
         if does == "die": os.write(2, b"first\\nfatal: no more\\n"); os._exit(9)
         if does == "sleep": time.sleep(600)
@@ -160,6 +161,19 @@ def test_a_child_that_lost_its_gpu_starts_anew(make: Callable[..., RemoteRunner]
 
 def _pid(runner: RemoteRunner) -> int:
     return int(runner.predict([_signal("facts")])[0].detections[0].extra["pid"])
+
+
+def test_a_child_without_memory_for_a_single_chunk_starts_anew(make: Callable[..., RemoteRunner]):
+    """With more than one, a smaller batch comes next."""
+    runner = make()
+    before = _pid(runner)
+    with pytest.raises(RunnerError, match="no room for 2"):
+        runner.predict([_signal("memory"), _signal("memory")])
+    assert _pid(runner) == before
+    with pytest.raises(RunnerError, match="no room for 1") as caught:
+        runner.predict([_signal("memory")])
+    assert caught.value.retry
+    assert _pid(runner) != before
 
 
 def test_a_child_that_died_starts_anew(make: Callable[..., RemoteRunner]):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from badc_core import processes
-from badc_core.processes import run_command
+from badc_core.processes import how_it_ended, run_command
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
@@ -33,6 +33,19 @@ def test_a_command_to_its_end(tmp_path: Path):
 
 def test_a_command_that_a_signal_ended():
     assert run_command(_python("import os; os.abort()")).returncode == -6
+
+
+@pytest.mark.parametrize(
+    ("returncode", "said"),
+    [
+        (0, "ended with status 0"),
+        (3, "ended with status 3"),
+        (-9, "was ended by SIGKILL"),
+        (-200, "ended with status -200"),
+    ],
+)
+def test_how_a_command_ended_is_said(returncode: int, said: str):
+    assert how_it_ended(returncode) == said
 
 
 def test_a_talkative_command_neither_blocks_nor_fills_memory():

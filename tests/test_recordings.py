@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from badc_core.clocks import difference_s, localised, offset_zone, zone_named
+from badc_core.clocks import difference_s, localised, now, offset_zone, zone_named
 from badc_core.config import Settings
 from badc_core.errors import UsageError
 from badc_core.model import Chunk, Instant, LocalTime
@@ -78,6 +78,14 @@ def test_local_times_in_a_zone(zone: str, wall: str, utc: str | None) -> None:
 
 def test_without_a_stated_zone_a_local_time_stays_local() -> None:
     assert describe(Path("/x/20250503_031300.WAV"), "R", None, None, rules()).started_at == local("2025-05-03T03:13:00")
+
+
+def test_now_is_told_in_utc():
+    """In a form that sorts as text, whatever the microseconds."""
+    before, told, after = dt.datetime.now(dt.UTC), now(), dt.datetime.now(dt.UTC)
+    assert before <= dt.datetime.fromisoformat(told) <= after
+    assert len(told) == len("2026-06-01T04:30:00.000000+00:00")
+    assert told.endswith("+00:00")
 
 
 @pytest.mark.parametrize(("wall", "zone"), [("0001-01-01T00:00:00", "+10:00"), ("9999-12-31T23:00:00", "-08:00")])

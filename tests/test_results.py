@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from badc_core import results
 from badc_core.errors import StoreError
@@ -70,26 +67,6 @@ def test_times_with_a_zone_keep_it():
     started_at = Instant(dt.datetime(2025, 5, 3, 4, tzinfo=dt.UTC))
     facts = results.recording_facts(Recording("r", Path("x"), started_at=started_at))
     assert facts == {"started_at": "2025-05-03T04:00:00.000000+00:00"}
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-        max_leaves=10,
-    ),
-    st.booleans(),
-)  # fmt: skip
-def test_json_comes_back(value: Any, indent: bool):
-    assert results.load_json(results.dump_json({"it": value}, indent=indent)) == {"it": value}
-
-
-def test_names_that_are_no_utf_8_come_back():
-    entry = {"source_path": os.fsdecode(b"/data/\xf6.wav")}
-    data = results.dump_json(entry)
-    assert data.isascii()
-    assert results.load_json(data) == entry
 
 
 @pytest.mark.parametrize(

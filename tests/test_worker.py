@@ -12,12 +12,13 @@ import faulty_lab
 import pytest
 import runs
 
-from badc_core import plan, worker
+from badc_core import plan, settling, worker
 from badc_core.errors import HeldError, RunnerError, StoreError
 from badc_core.model import Device, Event, Measurement
 from badc_core.plan import Plan, Shard, ShardSize, Task
-from badc_core.protocols import Run, RunnerIdentity, WorkerReport
+from badc_core.protocols import RunnerIdentity
 from badc_core.recordings import RecordingRules, recording_of_chunk
+from badc_core.scheduling import Run, WorkerReport
 
 
 class Desk:
@@ -79,7 +80,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Desk]
     """Return ``desk(**changes of the plan)``; waits between attempts are a hundredth of what they are."""
     real = worker.backoff_s
     monkeypatch.setattr(worker, "backoff_s", lambda attempt: real(attempt) / 100)
-    monkeypatch.setattr(worker, "COMMIT_AFTER_S", 0.02)
+    monkeypatch.setattr(settling, "COMMIT_AFTER_S", 0.02)
     return lambda **more: Desk(tmp_path, **more)
 
 

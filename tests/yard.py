@@ -17,8 +17,8 @@ from attrs import frozen
 from badc_core.config import option
 from badc_core.hookspecs import hookimpl
 from badc_core.plan import Shard, ShardSize
-from badc_core.protocols import Run, ShardState, Submission
 from badc_core.run_folders import error_text, settled_shards
+from badc_core.scheduling import Run, ShardState, Submission
 from badc_core.specs import SchedulerSpec
 
 PLUGIN = Path(__file__).resolve()

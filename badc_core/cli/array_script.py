@@ -132,8 +132,8 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
     from badc_core.array_scripts import CLAIM_WAIT_S, HandBundle, array_of_jobs
     from badc_core.host import default_host
     from badc_core.preparing import open_scheduler
-    from badc_core.protocols import ScriptWriter
     from badc_core.provenance import changed_flags
+    from badc_core.scheduling import ScriptWriter
 
     options = {**work.settings.table("scheduler", SCHEDULER), **pairs(given["scheduler_options"], "-s")}
     options |= {key: given[name] for name, (key, _) in _OPTIONS.items() if given[name] is not None}

@@ -51,9 +51,10 @@ def connect(
     ctx: click.Context, /, name: str, path: Path, url: str | None, method: str | None, pull: bool, dry_run: bool
 ) -> int:
     """Bring the dataset NAME here, or up to date, and remember where it lies."""
+    from badc_core import clocks
     from badc_core.connecting import connecting, origin
     from badc_core.layout import check_id
-    from badc_core.registry import changing, datasets_of, now, read_registry, registry_path
+    from badc_core.registry import changing, datasets_of, read_registry, registry_path
 
     target = path.expanduser().absolute() / check_id(name, "dataset")
     known = datasets_of(read_registry(registry_path())).get(name, {})
@@ -65,7 +66,7 @@ def connect(
     if status == ExitCode.OK and not dry_run:
         with changing(registry_path()) as datasets:
             entry = {**datasets.get(name, {}), "path": str(target), "url": asked, "method": step.method}
-            datasets[name] = {**entry, "status": "connected", "last_connected": now()}
+            datasets[name] = {**entry, "status": "connected", "last_connected": clocks.now()}
         click.echo(f"{name}: {step.what}, in {target}")
     return status
 
@@ -86,9 +87,10 @@ def _of_settings(ctx: click.Context, name: str) -> str:
 @_apply
 def disconnect(name: str, drop_content: bool, force: bool, path: Path, dry_run: bool) -> int:
     """Forget the dataset NAME, and with --drop-content delete it here."""
+    from badc_core import clocks
     from badc_core.connecting import disconnecting, is_present
     from badc_core.layout import check_id
-    from badc_core.registry import changing, datasets_of, now, read_registry, registry_path
+    from badc_core.registry import changing, datasets_of, read_registry, registry_path
 
     known = datasets_of(read_registry(registry_path())).get(name)
     if known is None or "path" not in known:
@@ -102,7 +104,7 @@ def disconnect(name: str, drop_content: bool, force: bool, path: Path, dry_run: 
     if status == ExitCode.OK and not dry_run:
         with changing(registry_path()) as datasets:
             entry = {"path": str(target), **datasets.get(name, {})}
-            datasets[name] = {**entry, "status": "disconnected", "last_disconnected": now()}
+            datasets[name] = {**entry, "status": "disconnected", "last_disconnected": clocks.now()}
         click.echo(f"{name}: disconnected, {step.what}, {target}")
     return status
 
@@ -116,8 +118,8 @@ def disconnect(name: str, drop_content: bool, force: bool, path: Path, dry_run: 
 def status(details: bool, show_siblings: bool, as_json: bool) -> int:
     """List the datasets that were connected, and whether they are here."""
     from badc_core.connecting import is_present, siblings
+    from badc_core.json_text import dump_json
     from badc_core.registry import datasets_of, read_registry, registry_path
-    from badc_core.results import dump_json
 
     found = datasets_of(read_registry(registry_path()))
     entries: dict[str, dict[str, Any]] = {}

@@ -269,7 +269,7 @@ def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) 
 
 
 def _print_json(entry: dict[str, Any]) -> None:
-    from badc_core.results import dump_json
+    from badc_core.json_text import dump_json
 
     click.echo(dump_json(entry, indent=True).decode())
 

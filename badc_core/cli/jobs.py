@@ -14,7 +14,7 @@ from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, ExitCode
 
 if TYPE_CHECKING:
-    from badc_core.protocols import ShardState
+    from badc_core.scheduling import ShardState
 
 PATH = click.Path(path_type=Path)
 _SHOWN = 20
@@ -50,7 +50,7 @@ def _asked_states(folder: Path) -> Mapping[int, ShardState]:
 
 
 def _print_json(entry: Any) -> None:
-    from badc_core.results import dump_json
+    from badc_core.json_text import dump_json
 
     click.echo(dump_json(entry, indent=True).decode())
 

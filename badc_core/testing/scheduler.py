@@ -14,7 +14,8 @@ from attrs import frozen
 
 from badc_core.model import Chunk, Device, Recording
 from badc_core.plan import Plan, ShardSize, Task, read_shards, write_chunks, write_plan
-from badc_core.protocols import Run, RunnerIdentity, Scheduler, ShardState, Submission
+from badc_core.protocols import RunnerIdentity
+from badc_core.scheduling import Run, Scheduler, ShardState, Submission
 from badc_core.specs import SchedulerSpec
 from badc_core.testing import guard
 from badc_core.testing.base import Contract

@@ -17,7 +17,7 @@ from typing import Any
 import faulty_lab
 import runs
 
-from badc_core import atomic, engine, results, telemetry, worker
+from badc_core import atomic, engine, results, settling, telemetry
 from badc_core.cli import main as badc
 from badc_core.host import Host
 
@@ -141,7 +141,7 @@ class Place:
 
 def main(folder: Path, layout: str, stride: int, kills: int) -> dict[str, Any]:
     """Kill at every `stride`-th call, `kills` times over."""
-    worker.COMMIT_AFTER_S = telemetry.DISPATCH_S = 0.01
+    settling.COMMIT_AFTER_S = telemetry.DISPATCH_S = 0.01
     host = Host(extra=[faulty_lab])
     whole = Place(folder / "whole", layout, host)
     killer = Killer(0)

@@ -176,7 +176,7 @@ def test_the_system_refuses(layout: str, code: int, isolated: Path, monkeypatch:
         )
         return engine.run(request, host=Host(extra=[faulty_lab]))
 
-    monkeypatch.setattr("badc_core.worker.COMMIT_AFTER_S", 0.001)
+    monkeypatch.setattr("badc_core.settling.COMMIT_AFTER_S", 0.001)
     monkeypatch.setattr("badc_core.telemetry.DISPATCH_S", 0.01)
     refused = 0
     for name in CALLS:

@@ -5,7 +5,7 @@ import time
 
 import attrs
 
-from badc_core.protocols import ShardState, Submission
+from badc_core.scheduling import ShardState, Submission
 from badc_core.worker import work
 
 POOLS = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from badc_core.cli.wording import counted
+from badc_core.cli.wording import counted, naming, plain
 from badc_core.config import Settings
 from badc_core.errors import ExitCode
 
@@ -95,18 +95,12 @@ class _Listed:
     def __call__(self, problem: Problem) -> None:
         if len(self.kept) < _PROBLEMS_SHOWN:
             self.kept.append(problem)
-            what = "Not finished" if problem.kept else "Left out"
-            click.secho(f"{what}: {_plain(str(problem))}", fg="yellow", err=True)
-
-
-def _plain(text: str) -> str:
-    """Return text that any terminal and any JSON reader takes, also for names that are no UTF-8."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            click.secho(naming(problem), fg="yellow", err=True)
 
 
 def _as_json(found: Summary, wanted: Sequence[Export], problems: Sequence[Problem]) -> Mapping[str, Any]:
-    outputs = [{"format": item.spec.name, "path": _plain(str(item.target))} for item in wanted]
-    listed = [{"path": _plain(str(p.path)), "line": p.line, "reason": _plain(p.reason)} for p in problems]
+    outputs = [{"format": item.spec.name, "path": plain(str(item.target))} for item in wanted]
+    listed = [{"path": plain(str(p.path)), "line": p.line, "reason": plain(p.reason)} for p in problems]
     return {**attrs.asdict(found), "outputs": outputs if found.chunks else [], "problems": listed}
 
 

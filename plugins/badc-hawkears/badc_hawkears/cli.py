@@ -7,12 +7,12 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from badc_core.cli.progress import duration
-from badc_core.cli.wording import counted
+from badc_core.cli.wording import counted, naming
 from badc_core.errors import BadcError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -42,17 +42,7 @@ if TYPE_CHECKING:
     help="Let `--use-hawkears` find it without -o python=… and -o root=….",
 )
 @click.option("--dry-run", is_flag=True, help="Only print the commands.")
-def setup(
-    cpu: bool,
-    cuda: str | None,
-    path: Path | None,
-    python: str | None,
-    torch: str | None,
-    index_url: str | None,
-    weights: bool,
-    remember: bool,
-    dry_run: bool,
-) -> None:
+def setup(remember: bool, dry_run: bool, **asked: Any) -> None:
     """Make an environment with HawkEars and its data folder, and try it.
 
     HawkEars needs versions of libraries that would not fit into other environments, so it gets one of its own. This
@@ -61,7 +51,7 @@ def setup(
     """
     from badc_hawkears.setup import setup as make_it
 
-    recipe = _recipe(cpu, cuda, path, python, torch, index_url, weights)
+    recipe = _recipe(**asked)
     if dry_run:
         _print_commands(recipe)
         return
@@ -83,6 +73,7 @@ def _recipe(
     index_url: str | None,
     weights: bool,
 ) -> Recipe:
+    """Return the recipe that the options ask for."""
     from badc_hawkears.recipe import Recipe
     from badc_hawkears.setup import default_path, interpreter, sources
 
@@ -252,9 +243,7 @@ def _tabulate(write: Callable[..., int], folder: Path, output: Path, word: str) 
 
 def _name(problem: Problem) -> None:
     """Name a problem on stderr."""
-    what = "Not finished" if problem.kept else "Left out"
-    text = str(problem).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    click.secho(f"{what}: {text}", fg="yellow", err=True)
+    click.secho(naming(problem), fg="yellow", err=True)
 
 
 def _needs(package: str) -> None:

@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 
 from badc_core import __version__
 from badc_core.errors import RunnerError, UsageError
+from badc_core.interpreters import packages_changed_ns
 from badc_core.serde import unstructure
 from badc_hawkears.options import HawkEarsOptions
 
@@ -102,7 +103,7 @@ def tell(options: HawkEarsOptions) -> Told:
     files = [Path(word) for word in options.args if word.startswith("/")]
     files += [options.config] if options.config else []
     files += [options.root / name for name in _WATCHED] if options.root else []
-    return _told(python, options, (_changed(python), *(_modified_ns(path) for path in files)))
+    return _told(python, options, (packages_changed_ns(python), *(_modified_ns(path) for path in files)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -208,12 +209,6 @@ def _source(package: str) -> str:
     if (folder / "pyproject.toml").is_file():
         return str(folder)
     return f"{package.replace('_', '-')}=={__version__}"
-
-
-def _changed(python: Path) -> int:
-    """Return when the packages of the interpreter's environment last changed, as far as that can be told quickly."""
-    folders = [*python.parent.parent.glob("lib/python3*/site-packages")]
-    return max((_modified_ns(folder) for folder in folders), default=0)
 
 
 def _modified_ns(path: Path) -> int:

@@ -1,8 +1,8 @@
 """HawkEars' own rules against ours, on random frame scores: run by HawkEars' interpreter.
 
 ``python rules.py ROOT SCRATCH SEED TIMES`` prints one JSON object: for each setting how many recordings and labels were
-compared, in how many of them places and dates change something, and what differed; and which places and dates are
-asked for. No network is asked: what HawkEars'
+compared, in how many of them places and dates change something, and what differed; which places and dates are asked
+for; and which dates are found in names. No network is asked: what HawkEars'
 own heuristics, its filter of rare classes and its making of labels do to a frame map of a whole recording is compared
 with what becomes of its chunks, by way of JSON, in the finisher.
 """
@@ -26,6 +26,7 @@ import attrs
 import numpy as np
 from hawkears.core.analyzer import Analyzer, Predictor
 from hawkears.core.occurrence_manager import OccurrenceManager
+from hawkears.core.recording_date import extract_recording_date
 
 from badc_core.errors import RunnerError
 from badc_core.finishing import finish as finish_results
@@ -39,6 +40,7 @@ from badc_hawkears.engine.occurrence import Occurrence
 from badc_hawkears.engine.tables import read_tables
 from badc_hawkears.finish import finish
 from badc_hawkears.options import HawkEarsOptions
+from badc_hawkears.whereabouts import date_named
 
 PLACES = [
     None,
@@ -225,10 +227,23 @@ def places(root: Path) -> dict[str, Any]:
     return told
 
 
+def dates(seed: int, times: int) -> dict[str, Any]:
+    """Compare the dates that we find in names of files with those that HawkEars finds."""
+    chance = random.Random(seed)
+    pieces = ["2026", "19", "20", "0", "1", "02", "05", "29", "31", "-", "_", "-", "_", "x", ".wav"]
+    names = ["".join(chance.choices(pieces, k=chance.randint(1, 9))) for _ in range(times)]
+    found = {name: extract_recording_date(name) for name in names}
+    ours = {name: date and date.isoformat() for name in names for date in [date_named(name)]}
+    return {
+        "found": len([*filter(None, found.values())]),
+        "differences": [f"{name}: {found[name]} {ours[name]}" for name in found if found[name] != ours[name]],
+    }
+
+
 def main(root: Path, scratch: Path, seed: int, times: int) -> None:
     """Compare all settings."""
     compared = {name: compare(root, scratch, setting, seed, times) for name, setting in SETTINGS.items()}
-    print("\n\0" + json.dumps({"compared": compared, "places": places(root)}))
+    print("\n\0" + json.dumps({"compared": compared, "places": places(root), "dates": dates(seed, 20_000)}))
 
 
 if __name__ == "__main__":

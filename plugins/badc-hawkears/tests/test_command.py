@@ -16,9 +16,9 @@ from badc_core.errors import Interrupted, RecordingError, RunnerError
 from badc_core.model import Chunk, Device, Recording, Signal
 from badc_core.protocols import RunnerIdentity, WorkerContext
 from badc_hawkears.modes.command import Command, switches
-from badc_hawkears.modes.occurrence import occurrence_of
 from badc_hawkears.modes.programs import Program
 from badc_hawkears.modes.recordings import RecordingRunner
+from badc_hawkears.whereabouts import whereabouts_of
 
 IDENTITY = RunnerIdentity("HawkEars", "2")
 
@@ -51,7 +51,7 @@ def command(program, log, tmp_path: Path):
     def make(settings: dict[str, object] | None = None, **context: object) -> RecordingRunner:
         words = ("--cfg", "x.yaml", "--quiet")
         used = Command(program(**context), words, tmp_path / "scratch", {})
-        return RecordingRunner(lambda: IDENTITY, used.hear, lambda recording: occurrence_of(recording, settings or {}))
+        return RecordingRunner(lambda: IDENTITY, used.hear, lambda recording: whereabouts_of(recording, settings or {}))
 
     return make
 

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from badc_core.json_text import dump_json
 from badc_core.model import Chunk, ChunkResult, Recording
-from badc_core.results import document, dump_json
+from badc_core.results import document
 from badc_hawkears.engine.embeddings import EMBEDDINGS, encode_embeddings
 from badc_hawkears.engine.frames import KEY, Keeping, encode
 from badc_hawkears.rules import Alike, ClassRules, Settings

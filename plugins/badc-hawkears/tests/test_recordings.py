@@ -15,8 +15,8 @@ from badc_core.finishing import finish
 from badc_core.model import Chunk, ChunkResult, Recording, Signal
 from badc_core.protocols import RunnerIdentity
 from badc_hawkears.finish import finish as finisher
-from badc_hawkears.modes.occurrence import NOWHERE
 from badc_hawkears.modes.recordings import Label, RecordingRunner, cut
+from badc_hawkears.whereabouts import NOWHERE
 
 IDENTITY = RunnerIdentity("HawkEars", "2")
 

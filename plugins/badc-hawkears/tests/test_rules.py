@@ -69,3 +69,9 @@ def test_dates_in_names(told) -> None:
     """With ``--date file``; a name without a date is an error, not a recording in which nothing lives."""
     assert told["places"]["named bare site_2026-07-31_0400.wav"] == ["CA-NT", 27]
     assert "is to take the date of 'x.wav' from its name" in told["places"]["named bare x.wav"]
+
+
+def test_dates_in_names_are_those_that_hawkears_finds(told) -> None:
+    """In names put together of what dates are made of."""
+    assert told["dates"]["differences"] == []
+    assert told["dates"]["found"] > 100

@@ -15,7 +15,7 @@ from badc_core.log import get_logger
 from badc_core.model import Device
 from badc_core.plan import Shard
 from badc_core.processes import kill_all_marked
-from badc_core.protocols import Run, ShardState, Submission
+from badc_core.scheduling import Run, ShardState, Submission
 from badc_core.worker import work
 
 __all__ = ["LocalScheduler", "open_scheduler"]

@@ -14,7 +14,8 @@ import badc_local.scheduler as local
 from badc_core.errors import RunnerError, StoreError
 from badc_core.model import Device
 from badc_core.plan import Plan, Shard
-from badc_core.protocols import Run, RunnerIdentity, ShardState
+from badc_core.protocols import RunnerIdentity
+from badc_core.scheduling import Run, ShardState
 
 SHARDS = 12
 
@@ -210,7 +211,7 @@ def test_cancel_does_not_wait_for_a_hanging_worker(submit: Callable[..., Any]):
 def test_it_writes_no_files_and_its_submission_is_plain_data(submit: Callable[..., Any]):
     import json
 
-    from badc_core.protocols import Submission
+    from badc_core.scheduling import Submission
     from badc_core.serde import structure, unstructure
 
     scheduler, submission, run = submit(_all)

@@ -1,6 +1,6 @@
 """The text of an array script that somebody submits by hand: a pure function, quoted throughout.
 
-What a task does is the core's (:class:`badc_core.protocols.ArrayScript`); here is what SLURM wants around it. Nothing
+What a task does is the core's (:class:`badc_core.scheduling.ArrayScript`); here is what SLURM wants around it. Nothing
 follows such an array and no run folder belongs to it: a task is a run of its own.
 """
 
@@ -10,7 +10,7 @@ import re
 import shlex
 
 from badc_core.errors import UsageError
-from badc_core.protocols import ArrayScript
+from badc_core.scheduling import ArrayScript
 from badc_slurm.options import SlurmOptions
 from badc_slurm.script import (
     GPUS_WANTED,

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from attrs import define, field, frozen
 
-from badc_core.protocols import ShardState
+from badc_core.scheduling import ShardState
 from badc_slurm.client import Row
 from badc_slurm.journal import Journal, Part
 

@@ -16,8 +16,8 @@ from badc_core.atomic import write_text
 from badc_core.config import fill
 from badc_core.log import get_logger
 from badc_core.plan import Shard, ShardSize, read_plan
-from badc_core.protocols import ArrayScript, Run, ShardState, Submission
 from badc_core.run_folders import error_text, settled_shards
+from badc_core.scheduling import ArrayScript, Run, ShardState, Submission
 from badc_slurm.by_hand import hand_script
 from badc_slurm.client import Client, Row, SlurmError
 from badc_slurm.journal import FOLDER, Journal, Part

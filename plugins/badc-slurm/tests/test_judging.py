@@ -123,7 +123,7 @@ def test_a_shard_never_handed_over_waits():
 
 
 def verdict(end: str | None, state: Any = "failed") -> Verdict:
-    from badc_core.protocols import ShardState
+    from badc_core.scheduling import ShardState
 
     return Verdict(ShardState(state), end)
 

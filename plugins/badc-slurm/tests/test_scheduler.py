@@ -16,8 +16,9 @@ import runs
 from badc_core.config import fill
 from badc_core.errors import ExitCode
 from badc_core.plan import Plan, Shard, write_plan
-from badc_core.protocols import Run, RunnerIdentity, Submission
+from badc_core.protocols import RunnerIdentity
 from badc_core.run_folders import note_done, note_error
+from badc_core.scheduling import Run, Submission
 from badc_slurm.client import SlurmError
 from badc_slurm.judging import SETTLE_S
 from badc_slurm.options import SlurmOptions

@@ -12,7 +12,8 @@ from snapshots import check_snapshot
 from badc_core.config import fill
 from badc_core.errors import UsageError
 from badc_core.plan import Plan
-from badc_core.protocols import Run, RunnerIdentity
+from badc_core.protocols import RunnerIdentity
+from badc_core.scheduling import Run
 from badc_slurm.journal import Part
 from badc_slurm.options import SlurmOptions
 from badc_slurm.scheduler import SlurmScheduler

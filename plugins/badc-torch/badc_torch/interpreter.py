@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from badc_core.errors import RunnerError
+from badc_core.interpreters import packages_changed_ns
 from badc_core.protocols import Readiness
 from badc_torch.options import INTERPRETER_VARIABLE
 
@@ -38,7 +39,7 @@ def missing(python: Path | None) -> tuple[str, ...]:
     if python is None:
         return tuple(name for name in NEEDED if importlib.util.find_spec(name) is None)
     try:
-        return _ask(str(python), _changed_ns(python), os.environ.get("PYTHONPATH"))
+        return _ask(str(python), packages_changed_ns(python), os.environ.get("PYTHONPATH"))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise RunnerError(
             f"Cannot ask the interpreter {python} whether it has torch: {error}.",
@@ -107,9 +108,3 @@ def _ask(python: str, changed_ns: int, search_path: str | None) -> tuple[str, ..
     if not nul:
         raise ValueError("it does not answer as Python does")
     return tuple(json.loads(told))
-
-
-def _changed_ns(python: Path) -> int:
-    """Return when the packages of the interpreter's environment last changed, as far as that can be told quickly."""
-    folders = python.parent.parent.glob("lib/python3*/site-packages")
-    return max((folder.stat().st_mtime_ns for folder in folders), default=0)

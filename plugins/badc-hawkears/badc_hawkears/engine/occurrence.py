@@ -1,23 +1,22 @@
-"""Where and when a recording was made, and what HawkEars makes of it: asked of its own ``OccurrenceManager``."""
+"""What HawkEars makes of where and when a recording was made: asked of its own ``OccurrenceManager``."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from badc_core.errors import RunnerError
-from badc_core.model import Instant, Recording
+from badc_core.model import Recording
 from badc_hawkears.engine.frames import Keeping
 from badc_hawkears.engine.tables import Tables
 from badc_hawkears.rules import ClassRules
+from badc_hawkears.whereabouts import whereabouts_of
 
-__all__ = ["Occurrence", "local_date"]
+__all__ = ["Occurrence"]
 
 _KEY = "recording"
-_DEGREES_PER_HOUR = 15
 
 
 class Occurrence:
@@ -55,45 +54,16 @@ class Occurrence:
         RunnerError
             The table of occurrences cannot be loaded, or the date is to be in the recording's name, and is not.
         """
-        place = self._place_of(recording)
-        if not place:
+        whereabouts = whereabouts_of(recording, self._config.hawkears)
+        if not whereabouts.known:
             return self._anywhere
         manager = self._manager()
-        manager._process_recording_metadata({_KEY: {**place, "recorded_at": self._date_of(recording, place)}})
+        manager._process_recording_metadata({_KEY: whereabouts.metadata})
         where = manager.file_info[manager._recording_key(_KEY)]
         if where not in self._known:
             decided = [self._decided(rule) for rule in self._tables.classes]
             self._known[where] = Keeping(self._tables.settings, decided, self._floor)
         return self._known[where]
-
-    def _place_of(self, recording: Recording) -> Mapping[str, Any]:
-        """Return the place in HawkEars' words; empty where none is known."""
-        if recording.latitude is not None and recording.longitude is not None:
-            return {"latitude": recording.latitude, "longitude": recording.longitude}
-        configured = self._config.hawkears
-        if configured.region is not None:
-            return {"region_code": configured.region}
-        if configured.latitude is not None and configured.longitude is not None:
-            return {"latitude": configured.latitude, "longitude": configured.longitude}
-        return {}
-
-    def _date_of(self, recording: Recording, place: Mapping[str, Any]) -> str | None:
-        own = local_date(recording, place.get("longitude"))
-        if own is not None:
-            return own.isoformat()
-        configured: str | None = self._config.hawkears.date
-        if configured != "file":
-            return configured
-        from hawkears.core.recording_date import extract_recording_date
-
-        named: str | None = extract_recording_date(recording.path.name)
-        if named is None:
-            raise RunnerError(
-                f"HawkEars is to take the date of {recording.path.name!r} from its name, and there is none.",
-                hint="Name recordings like 20260531_043000.wav, or give another date, or none: --hawkears-arg --date …",
-                retry=False,
-            )
-        return named
 
     def _manager(self) -> Any:
         if self._loaded is None:
@@ -136,17 +106,3 @@ class Occurrence:
         if len(values) > 1 and values[0][0] >= 10 * values[1][0]:
             values = values[:1]
         return tuple(code for _, code in values)
-
-
-def local_date(recording: Recording, longitude: float | None) -> dt.date | None:
-    """Return the date on which a recording was begun, where it was made.
-
-    What a recorder's clock showed is taken as it is. Of an instant the zone is not known any more; the sun's time at
-    the place is within an hour or two of the clocks' there.
-    """
-    at = recording.started_at
-    if at is None:
-        return None
-    if not isinstance(at, Instant):
-        return at.wall.date()
-    return (at.utc + dt.timedelta(hours=(longitude or 0.0) / _DEGREES_PER_HOUR)).date()

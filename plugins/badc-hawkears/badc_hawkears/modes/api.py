@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from badc_core.errors import RunnerError
 from badc_core.protocols import WorkerContext
 from badc_hawkears.engine.checkpoints import check_folders
@@ -20,10 +18,10 @@ from badc_hawkears.engine.config import effective_config, told
 from badc_hawkears.engine.model import choose_device
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.modes.names import class_names
-from badc_hawkears.modes.occurrence import Occurrence, occurrence_of
 from badc_hawkears.modes.programs import apart, fresh_folder
 from badc_hawkears.modes.recordings import Label, RecordingRunner, Tell, Wanted, recording_error, settings_file
 from badc_hawkears.options import HawkEarsOptions
+from badc_hawkears.whereabouts import whereabouts_of
 
 __all__ = ["open_api"]
 
@@ -55,7 +53,7 @@ def open_api(options: HawkEarsOptions, context: WorkerContext) -> RecordingRunne
     return RecordingRunner(
         lambda: identity_of(options, facts),
         function.hear,
-        lambda recording: occurrence_of(recording, facts.settings["hawkears"]),
+        lambda recording: whereabouts_of(recording, facts.settings["hawkears"]),
     )
 
 
@@ -114,7 +112,7 @@ class _Function:
         """Analyse recordings; one that cannot be read ends the call, and the others go into another."""
         # Where nothing is known of a place, HawkEars must not be asked to filter by it: it would, a little.
         for known in (True, False):
-            for group in apart([one for one in wanted if one.occurrence.known is known], lambda one: [str(one.path)]):
+            for group in apart([one for one in wanted if one.whereabouts.known is known], lambda one: [str(one.path)]):
                 left = {str(one.path): one for one in group}
                 while left:
                     self._call(left, tell)
@@ -126,7 +124,7 @@ class _Function:
         def done(result: Any) -> None:
             tell(left.pop(str(result.recording_path)), [self._label(found) for found in result.detections])
 
-        places = {path: _metadata(one.occurrence) for path, one in left.items() if one.occurrence.known}
+        places = {path: one.whereabouts.metadata for path, one in left.items() if one.whereabouts.known}
         try:
             self._analyze(
                 cfg_path=str(self._settings),
@@ -154,10 +152,6 @@ class _Function:
         code, name = self._names.get(found.species, (None, None))
         score = min(1.0, round(float(found.score), 5))
         return Label(_ms(found.start_time), _ms(found.end_time), found.species, code, name, score)
-
-
-def _metadata(occurrence: Occurrence) -> Mapping[str, object]:
-    return {name: value for name, value in attrs.asdict(occurrence).items() if value is not None}
 
 
 def _ms(seconds: float) -> int:

@@ -18,7 +18,6 @@ from badc_hawkears.csvs import Row, read_table
 from badc_hawkears.environment import ask, interpreter, tell
 from badc_hawkears.identity import data_root, identity_of
 from badc_hawkears.modes.names import class_names
-from badc_hawkears.modes.occurrence import occurrence_of
 from badc_hawkears.modes.programs import (
     Program,
     apart,
@@ -31,6 +30,7 @@ from badc_hawkears.modes.programs import (
 )
 from badc_hawkears.modes.recordings import Label, RecordingRunner, Tell, Wanted, recording_error, settings_file
 from badc_hawkears.options import HawkEarsOptions
+from badc_hawkears.whereabouts import whereabouts_of
 
 __all__ = ["Command", "open_command", "switches"]
 
@@ -64,7 +64,7 @@ def open_command(options: HawkEarsOptions, context: WorkerContext) -> RecordingR
     return RecordingRunner(
         lambda: identity_of(options, told),
         command.hear,
-        lambda recording: occurrence_of(recording, told.settings["hawkears"]),
+        lambda recording: whereabouts_of(recording, told.settings["hawkears"]),
     )
 
 
@@ -145,7 +145,7 @@ class Command:
         """Analyse recordings, each batch with places or without; a batch that fails is halved."""
         for known in (True, False):
             # The table tells recordings by their stems.
-            for group in apart([one for one in wanted if one.occurrence.known is known], lambda one: [one.path.stem]):
+            for group in apart([one for one in wanted if one.whereabouts.known is known], lambda one: [one.path.stem]):
                 self._by_halves(group, tell)
 
     def _by_halves(self, wanted: Sequence[Wanted], tell: Tell) -> None:
@@ -179,7 +179,7 @@ class Command:
         for path in [*paths, self._silence]:
             link(inputs, path.name if path.suffix.lower() in _AUDIO else f"{path.name}.wav", path)
         words = ["--input", str(inputs), "--output", str(output), "--rtype", "csv", *self._words]
-        if any(one.occurrence.known for one in wanted):
+        if any(one.whereabouts.known for one in wanted):
             self._write_places(wanted)
             words += ["--filelist", str(self._filelist)]
         ended = self._program.run(words, sum(one.chunks for one in wanted) or None)
@@ -194,8 +194,8 @@ class Command:
         with self._filelist.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["filename", "latitude", "longitude", "region", "recording_date"])
-            for path, place in [(one.path, one.occurrence) for one in wanted] + [
-                (self._silence.resolve(), wanted[0].occurrence)
+            for path, place in [(one.path, one.whereabouts) for one in wanted] + [
+                (self._silence.resolve(), wanted[0].whereabouts)
             ]:
                 about = (place.latitude, place.longitude, place.region_code, place.recorded_at)
                 rows.writerow([path, *("" if value is None else value for value in about)])

@@ -10,7 +10,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from badc_core.errors import BadcError, Interrupted, RunnerError
-from badc_core.processes import Finished, ending_with_us, run_command
+from badc_core.processes import Finished, ending_with_us, how_it_ended, run_command
 from badc_core.protocols import WorkerContext
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "environment",
     "failure",
     "fresh_folder",
-    "how_it_ended",
     "last_line",
     "last_words",
     "link",
@@ -110,15 +109,6 @@ def environment(context: WorkerContext, threads: int) -> dict[str, str]:
     return env | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
-def how_it_ended(ended: Finished) -> str:
-    """Say how a process ended: ``was ended by SIGKILL``, ``ended with status 1``."""
-    if ended.returncode < 0:
-        import signal
-
-        return f"was ended by {signal.Signals(-ended.returncode).name}"
-    return f"ended with status {ended.returncode}"
-
-
 def last_words(ended: Finished) -> str:
     """Return the last line that a process wrote on stderr, else on stdout; empty when it said nothing."""
     return last_line(ended.stderr) or last_line(ended.stdout)
@@ -133,7 +123,7 @@ def last_line(text: str) -> str:
 def failure(ended: Finished, what: str) -> RunnerError:
     """Return the error of a process that did not do its work."""
     return RunnerError(
-        f"HawkEars {how_it_ended(ended)} and {what}.",
+        f"HawkEars {how_it_ended(ended.returncode)} and {what}.",
         hint=_quoted(ended),
         returncode=ended.returncode,
         output=ended.stderr or ended.stdout,

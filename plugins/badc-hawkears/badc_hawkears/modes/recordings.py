@@ -22,8 +22,8 @@ from badc_core.model import Chunk, Detection, Prediction, Recording, Signal
 from badc_core.opening import require_content
 from badc_core.protocols import InputSpec, RunnerIdentity, RunnerInfo
 from badc_core.seams import CONTINUES, RUNS_ON_MS, own_part
-from badc_hawkears.modes.occurrence import Occurrence, without_place
 from badc_hawkears.settings import as_yaml
+from badc_hawkears.whereabouts import Whereabouts, without_place
 
 __all__ = [
     "MAX_BATCH",
@@ -55,8 +55,8 @@ class Wanted:
     ----------
     path
         The file, links resolved.
-    occurrence
-        Where and when.
+    whereabouts
+        Where and when it was made.
     size, modified_ns
         Of the file, so that another one under the same name is noticed.
     chunks
@@ -64,7 +64,7 @@ class Wanted:
     """
 
     path: Path
-    occurrence: Occurrence
+    whereabouts: Whereabouts
     size: int
     modified_ns: int
     chunks: int = field(default=1, eq=False)
@@ -114,7 +114,7 @@ class RecordingRunner:
     hear
         Analyses recordings, each of them once, and tells of each as soon as it is done. It may raise: what it told of
         before counts.
-    occurrence_of
+    whereabouts_of
         Where and when a recording was made.
     close
         Gives everything back.
@@ -124,12 +124,12 @@ class RecordingRunner:
         self,
         identify: Callable[[], RunnerIdentity],
         hear: Callable[[Sequence[Wanted], Tell], None],
-        occurrence_of: Callable[[Recording], Occurrence],
+        whereabouts_of: Callable[[Recording], Whereabouts],
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self._identify = identify
         self._hear = hear
-        self._occurrence_of = occurrence_of
+        self._whereabouts_of = whereabouts_of
         self._known: OrderedDict[Wanted, Sequence[Label] | _Failure] = OrderedDict()
         self.info = RunnerInfo(identify(), InputSpec(kind="checked", max_batch=MAX_BATCH))
         self.close = close
@@ -171,8 +171,8 @@ class RecordingRunner:
         require_content(source)
         path = source.resolve()
         status = path.stat()
-        occurrence = self._occurrence_of(signal.recording)
-        return Wanted(path, occurrence, status.st_size, status.st_mtime_ns, _chunks_of(signal))
+        whereabouts = self._whereabouts_of(signal.recording)
+        return Wanted(path, whereabouts, status.st_size, status.st_mtime_ns, _chunks_of(signal))
 
     def _must_be_heard(self, wanted: Wanted, chunk: Chunk) -> bool:
         """Whether a recording is new; or failed in a way that may pass, and this chunk knows of that failure."""
