@@ -421,6 +421,7 @@ def test_commands_for_a_shell(orchestrate: Callable[..., Any], dataset: Path):
         "artifacts/telemetry/infer/b c.jsonl",
         "--output-dir",
         "{dspath}/artifacts/infer",
+        "--no-record-datalad",
     ]
     assert "3 manifests to analyse" in done.stderr
     assert results(dataset) == []

@@ -12,7 +12,7 @@ from badc_core import layout
 from badc_core.cli.option_names import flag_name
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
-from badc_core.errors import ExitCode, UsageError
+from badc_core.errors import BadcError, ExitCode, UsageError
 from badc_core.runs import RunRequest
 
 PATH = click.Path(path_type=Path)
@@ -90,7 +90,7 @@ _RUN_OPTIONS = (
     click.option(
         "--record-datalad/--no-record-datalad",
         default=None,
-        help="Record the work in its DataLad dataset.  [default: if the scheduler's work goes on by itself]",
+        help="Record the run in its DataLad dataset, as `datalad run` does.  [default: where that can be]",
     ),
     click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
     click.option("--show-config", is_flag=True, help="Say where each value came from; run nothing."),
@@ -123,11 +123,7 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
         return ExitCode.OK
     if given["dry_run"]:
         return _dry_run(request, as_json=given["as_json"])
-    if given["record_datalad"] and not goes_on_by_itself(request.scheduler):
-        from badc_core.provenance import datalad_run_argv
-
-        return _through_datalad(*datalad_run_argv(request))
-    return execute(request, as_json=given["as_json"], quiet=given["quiet"])
+    return execute(_with_record(request), as_json=given["as_json"], quiet=given["quiet"])
 
 
 def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRequest:
@@ -169,18 +165,33 @@ def goes_on_by_itself(scheduler: str) -> bool:
     return default_host().find(SchedulerSpec, scheduler).detached
 
 
-def _through_datalad(dataset: Path, argv: list[str]) -> int:
-    """Have ``datalad run`` do the work, and pass on what it says."""
-    from badc_core.datalad import call, may_record
+def _with_record(request: RunRequest) -> RunRequest:
+    """Return the request of a run, with the word on its record where the run works in this process.
 
-    if not may_record(dataset):
-        raise UsageError(
-            "Nothing can be recorded here: datalad is not installed, or BADC_DISABLE_DATALAD is set.",
-            hint="pip install datalad git-annex",
-        )
-    status, said = call(argv, dataset)
-    click.echo(said, nl=False)
-    return status
+    Besides what the engine asks for, chunks and log must be in the dataset of the manifest. A record that was asked for
+    and cannot be is an error before anything is done.
+    """
+    from attrs import evolve
+
+    from badc_core.datalad import may_record
+    from badc_core.provenance import record_of
+    from badc_core.run_record import check_recordable
+
+    if request.record is False or goes_on_by_itself(request.scheduler):
+        return request
+    if request.record:
+        check_recordable(record_of(request).dataset)
+        return request
+    root = layout.dataset_root(request.manifest)
+    if root is None or not may_record(root):
+        return request
+    try:
+        dataset = record_of(request).dataset
+    except BadcError:
+        return evolve(request, record=False)
+    log = Path.cwd() if request.telemetry_log is None else request.telemetry_log.expanduser().absolute()
+    beside = request.telemetry_log is None and request.output_dir == layout.DEFAULT_OUTPUT
+    return request if beside or log.is_relative_to(dataset) else evolve(request, record=False)
 
 
 def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
