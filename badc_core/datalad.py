@@ -15,6 +15,7 @@ from pathlib import Path
 
 __all__ = ["doubled", "environment", "exact", "may_record", "run_argv", "within_run"]
 
+_PROC = Path("/proc")
 _EXACT = {"[": "[[]", "*": "[*]", "?": "[?]", "{": "[z-|]", "}": "[|-~]"}
 
 
@@ -95,7 +96,7 @@ def _records(argv: Sequence[str]) -> bool:
 
 def _caller(pid: int) -> tuple[int, list[str]]:
     """Return who called a process, and its own words; 0 where that cannot be told."""
-    folder = Path("/proc", str(pid))
+    folder = _PROC / str(pid)
     try:
         parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[1]
         return int(parent), os.fsdecode((folder / "cmdline").read_bytes()).split("\0")

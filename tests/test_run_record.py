@@ -228,15 +228,6 @@ def test_a_record_that_was_asked_for_and_cannot_be_is_told_before_anything_is_do
 
 
 @pytest.mark.slow
-def test_a_run_in_this_process_is_wrapped_when_asked_to_be(badc: Any, dataset: Path):
-    before = commits(dataset)
-    local = ("infer", "run", "manifests/all {x}.csv", "--runner-cmd", "true", "--cpu-workers", 2)
-    assert "4 chunks in" in badc(*local, "--record-datalad").stdout
-    assert commits(dataset) == ["[DATALAD RUNCMD] badc infer all {x}", *before]
-    assert unsaved(dataset) == ""
-
-
-@pytest.mark.slow
 def test_whole_datasets_leave_a_record_for_each_manifest(badc: Any, dataset: Path):
     shutil.copy(dataset / "manifests/all {x}.csv", dataset / "manifests/b.csv")
     before = commits(dataset)

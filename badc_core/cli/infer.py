@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,7 @@ def _with_record(request: RunRequest) -> RunRequest:
         dataset = record_of(request).dataset
     except BadcError:
         return evolve(request, record=False)
-    log = Path.cwd() if request.telemetry_log is None else request.telemetry_log.expanduser().absolute()
+    log = Path(os.path.abspath((request.telemetry_log or Path()).expanduser()))  # noqa: PTH100 - links stay as they are
     beside = request.telemetry_log is None and request.output_dir == layout.DEFAULT_OUTPUT
     return request if beside or log.is_relative_to(dataset) else evolve(request, record=False)
 
@@ -324,16 +325,23 @@ def _checked(ctx: click.Context, file: Path, values: dict[str, Any]) -> dict[str
 @click.command("run-config")
 @click.argument("file", type=PATH)
 @click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing.")
+@click.option(
+    "--record-datalad/--no-record-datalad",
+    default=None,
+    help="Record the run in its DataLad dataset, as `datalad run` does.  [default: where that can be]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context
-def run_config(ctx: click.Context, file: Path, print_datalad_run: bool, dry_run: bool, as_json: bool) -> int:
+def run_config(ctx: click.Context, /, file: Path, record_datalad: bool | None, **more: bool) -> int:
     """Analyse the manifest that FILE (TOML) names, with the options it gives."""
     from badc_core.config import load_settings
     from badc_core.run_config import read_run_config
 
     manifest, values = read_run_config(load_settings(file))
     given = run.make_context("run", ["--", str(manifest)], parent=ctx.parent).params
-    given.update(_checked(ctx, file, values), print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
+    given.update(_checked(ctx, file, values), **more)
+    if record_datalad is not None:
+        given["record_datalad"] = record_datalad
     settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     return _run(ctx, manifest, settings, given)
