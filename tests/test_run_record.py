@@ -15,7 +15,7 @@ import yard
 from datalad_tools import commits, identify, kept, needs_tools, objects, tool, unsaved
 from sounds import noise, write
 
-from badc_core import annex, datalad
+from badc_core import annex, datalad, host
 
 pytestmark = needs_tools
 NASTY = """it's {b} [c] "q" * $HOME"""
@@ -155,6 +155,9 @@ def test_recorded_later_where_the_tools_are(badc: Any, dataset: Path, cli: Any, 
     badc(*words("--detach"))
     environment = dict(datalad.environment())
     with monkeypatch.context() as patch:
+        knows_the_yard = host.Host()
+        patch.setattr(host, "default_host", lambda: knows_the_yard)
+        patch.setattr("badc_core.following.default_host", lambda: knows_the_yard)
         patch.setattr(datalad, "environment", lambda: {**environment, "PATH": str(dataset)})
         patch.setenv("PATH", str(dataset))
         ended = cli("jobs", "resume")
