@@ -116,7 +116,11 @@ def _results(request: RunRequest, output: str) -> list[str]:
 
 def _common_dataset(path: Path) -> Path:
     found: Path | None = None
+    seen: Path | None = None
     for chunk in manifest.read(path):
+        if chunk.source_path is seen:  # rows of one source share the very object
+            continue
+        seen = chunk.source_path
         source = manifest.resolve_source(chunk.source_path, path)
         root = layout.dataset_of_source(str(source))
         if root is None or (found is not None and Path(root) != found):
