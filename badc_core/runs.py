@@ -17,7 +17,7 @@ from badc_core.results import Layout
 from badc_core.scheduling import WorkerReport
 from badc_core.tally import Counts
 
-__all__ = ["Preview", "Progress", "RunRequest", "RunSummary"]
+__all__ = ["Gathered", "Preview", "Progress", "RunRequest", "RunSummary"]
 
 
 @frozen
@@ -121,6 +121,30 @@ class Progress:
 
 
 @frozen
+class Gathered:
+    """An earlier run that had ended while nobody followed it: what became of it.
+
+    Parameters
+    ----------
+    folder
+        Its run folder.
+    chunks, done
+        Of its plan, and how many of them have results.
+    complete
+        It came to its end.
+    commit, unrecorded
+        As in :class:`RunSummary`.
+    """
+
+    folder: Path
+    chunks: int
+    done: int
+    complete: bool
+    commit: str | None = None
+    unrecorded: str | None = None
+
+
+@frozen
 class RunSummary:
     """How a run ended.
 
@@ -152,6 +176,8 @@ class RunSummary:
         The commit in which a DataLad dataset remembers the run; ``None``: it does not.
     unrecorded
         Why it does not, although it should.
+    gathered
+        Earlier runs in the same place that were gathered before this one began.
     """
 
     plan: Plan
@@ -168,6 +194,7 @@ class RunSummary:
     detached: bool = False
     commit: str | None = None
     unrecorded: str | None = None
+    gathered: tuple[Gathered, ...] = ()
 
 
 @frozen
