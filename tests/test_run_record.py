@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -144,7 +145,7 @@ def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):
     command = said.partition("When that is mended: badc ")[2].splitlines()[0]
     badc("jobs", "record", code=1)
     lock.unlink()
-    badc(*command.replace("my {set}", "my\\ {set}").split()[:2], command.partition("record ")[2])
+    badc(*shlex.split(command))
     assert len(commits(dataset)) == len(before) + 1
     assert unsaved(dataset) == ""
 

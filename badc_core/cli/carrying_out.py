@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,13 +122,16 @@ def _handed_over(
 
 
 def _told(job: InferJob, summary: RunSummary, complaints: Complaints) -> str:
+    from badc_core.cli.outcome import gathered_text
     from badc_core.cli.progress import duration
 
     counts, planned = summary.counts, summary.planned
     if counts.failures:
         complaints.lose(f"{job.recording_id}: {counted(counts.failures, 'chunk')} failed; the results say why.")
+    if summary.gathered:
+        click.echo(gathered_text(summary.gathered))
     if summary.unrecorded is not None:
-        hint = f"When that is mended: badc jobs record {summary.folder}"
+        hint = f"When that is mended: badc jobs record {shlex.quote(str(summary.folder))}"
         complaints.lose(f"{job.recording_id} is done, but not recorded: {summary.unrecorded} {hint}")
     before = f", {planned.done} done before" if planned.done else ""
     recorded = ", recorded" if summary.commit is not None else ""
