@@ -86,7 +86,7 @@ def test_ctrl_c_leaves_the_jobs_running(field: Any):
 def test_a_killed_login_and_its_resume(field: Any):
     """Once and again, while its log grows; then its connection is lost."""
     field.manifest(20)
-    process = field.run(sleep_ms=1000)
+    process = field.run(sleep_ms=2500, shard_chunks=10)
     for number in (8, 16):
         field.until(lambda number=number: len(runs.settled(field.folder / "log.jsonl")) >= number, f"{number} told")
         process.kill()
