@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -118,7 +119,7 @@ def run(
     Raises
     ------
     Interrupted
-        It was asked to stop (SIGINT, SIGTERM) and work is left.
+        It was asked to stop (SIGINT, SIGTERM, SIGHUP) and work is left.
     HeldError
         Another run holds the output folder.
     BadcError
@@ -322,7 +323,7 @@ class _Running:
             self._host.find(SinkSpec, text.partition("=")[0])
 
     def _asked_to_stop(self, number: int) -> None:
-        self._signals += 1
+        self._signals += number != signal.SIGHUP  # which comes from kernel and shell at once; nobody lost patience
         self._stop.set()
 
     def _work(self, scheduler: Scheduler, run: Run, hub: Hub, planned: Counted) -> None:

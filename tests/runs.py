@@ -109,5 +109,7 @@ def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 def settled(log: Path) -> Counter[str]:
-    """Return how often a log calls each chunk done."""
+    """Return how often a log calls each chunk done; nothing where there is no log yet."""
+    if not log.exists():
+        return Counter()
     return Counter(entry["chunk_id"] for entry in read_log(log) if entry["status"] == "success")

@@ -17,6 +17,7 @@ from datalad_tools import commits, identify, kept, needs_tools, objects, tool, u
 from sounds import noise, write
 
 from badc_core import annex, datalad, host
+from badc_core.run_folders import run_folders, settled_shards
 
 pytestmark = needs_tools
 NASTY = """it's {b} [c] "q" * $HOME"""
@@ -132,6 +133,17 @@ def test_recorded_by_whoever_sees_the_end_and_only_once(badc: Any, dataset: Path
     (dataset / "artifacts/infer/more.txt").write_text("of somebody else")
     assert outcome["commit"] in badc("jobs", "record").stdout
     assert len(commits(dataset)) == len(before) + 1
+
+
+def test_recorded_by_the_same_command_when_nobody_followed(badc: Any, dataset: Path):
+    before = commits(dataset)
+    badc(*words("--detach"))
+    (folder,) = run_folders(dataset / "artifacts/infer")
+    runs.until(lambda: len(settled_shards(folder)[0]) == 2)
+    said = badc(*words()).stdout
+    assert "gathered first: 4 of its 4 chunks are done" in said
+    assert len(commits(dataset)) == len(before) + 1
+    assert unsaved(dataset) == ""
 
 
 def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):

@@ -136,7 +136,7 @@ def test_kill_9_many_times(layout: str, runner: str, isolated: Path):
     _kill_until_done(isolated, layout, runner, 12)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("runner", ["lab", "lab-apart"])
 def test_asked_to_stop(runner: str, number: signal.Signals, isolated: Path):
     """It ends soon with the status that says: run me again. What was in hand is committed, and nothing is a failure."""

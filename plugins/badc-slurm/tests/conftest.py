@@ -139,11 +139,12 @@ class Field:
         return self.cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%F_%K %N").splitlines()
 
     def check(self) -> None:
-        """Hold the results to what every run on the cluster must give: each chunk once, the bytes of a local run."""
+        """Hold results and log to what runs on the cluster must give: each chunk once, the bytes of a local run."""
         documents = runs.documents(self.out)
         names = [(entry["recording_id"], entry["chunk_id"]) for entry in documents]
         assert len(names) == len(set(names)) == self.chunks
         assert runs.committed(self.out) == set(names)
+        assert runs.settled(self.folder / "log.jsonl") == dict.fromkeys((name for _, name in names), 1)
         told = json.loads((self.folder / "log.jsonl.summary.json").read_text())
         assert len(told["jobs"]) == self.chunks
         if len(list((self.out / ".badc").glob("*/plan.json"))) == 1:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 
 import badc_core
 from badc_core.errors import ExitCode
@@ -83,13 +84,54 @@ def test_ctrl_c_leaves_the_jobs_running(field: Any):
 
 
 def test_a_killed_login_and_its_resume(field: Any):
-    field.manifest(10)
-    process = field.run(sleep_ms=200)
-    field.until_committed()
-    process.kill()
-    process.communicate()
+    """Once and again, while its log grows; then its connection is lost."""
+    field.manifest(20)
+    process = field.run(sleep_ms=2500, shard_chunks=10)
+    for number in (8, 16):
+        field.until(lambda number=number: len(runs.settled(field.folder / "log.jsonl")) >= number, f"{number} told")
+        process.kill()
+        process.communicate()
+        process = field.start("jobs", "resume", "--output-dir", field.out)
+    field.until(lambda: len(runs.settled(field.folder / "log.jsonl")) >= 24, "24 told")
+    process.send_signal(signal.SIGHUP)
+    assert "The jobs go on without this command" in field.end(process, ExitCode.RESUME)
     field.badc("jobs", "resume", "--output-dir", field.out)
     assert field.jobs == 1
+    field.check()
+
+
+def test_the_same_command_gathers_what_nobody_followed(field: Any):
+    field.manifest(10)
+    field.end(field.run("--detach"))
+    field.until(lambda: "to be gathered" in field.badc("jobs", "list", "--output-dir", field.out), "its end")
+    said = field.end(field.run())
+    assert "had ended while nobody followed it, and was gathered first: 20 of its 20 chunks are done" in said
+    assert "complete" in field.badc("jobs", "list", "--output-dir", field.out)
+    field.check()
+
+
+def test_an_old_run_is_not_taken_up_beside_or_over_another(field: Any):
+    field.manifest(10)
+    field.end(field.run("--detach", sleep_ms=1500))
+    old = field.run_folder.name
+    field.until_committed()
+    resume = ("jobs", "resume", old, "--output-dir", field.out, "--detach")
+    field.badc("jobs", "cancel", "--output-dir", field.out)
+    field.end(field.run("--detach", sleep_ms=1500))
+    assert f"in use by run {field.run_folder.name}" in field.badc(*resume, status=ExitCode.HELD)
+    field.badc("jobs", "cancel", "--output-dir", field.out)
+    other = ("infer", "run", "m.csv", "--runner", "lab", "-o", "flavour=other", "--output-dir", field.out)
+    field.badc(*other, "--replace")
+    assert "--replace" in field.badc(*resume, status=ExitCode.ERROR)
+    assert not field.running()
+
+
+def test_results_that_went_away_are_made_again(field: Any):
+    field.manifest(10)
+    field.end(field.run())
+    for path in sorted(field.out.glob("REC0/*.json"))[:3]:
+        path.unlink()
+    field.badc("jobs", "resume", "--output-dir", field.out)
     field.check()
 
 
@@ -102,7 +144,7 @@ def test_detached_then_looked_at_from_anywhere(field: Any):
     seen = json.loads(field.badc("jobs", "status", "--output-dir", field.out, "--json"))
     assert len(seen["shards"]) == 5
     field.badc("jobs", "resume", "--output-dir", field.out)
-    assert "ended" in field.badc("jobs", "list", "--output-dir", field.out)
+    assert "20 chunks in 5 shards: complete" in field.badc("jobs", "list", "--output-dir", field.out)
     field.check()
 
 
