@@ -105,7 +105,7 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
     plan
         JSON where its name ends in ``.json``, else CSV.
     dataset
-        What relative names count from, unless there is such a file below the working folder.
+        What relative names count from; or the working folder, where only that has such a file.
     on_problem
         Told of manifests that are not there; they are left out.
 
@@ -121,7 +121,9 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
             continue
         path = Path(name).expanduser()
         if not path.is_absolute():
-            path = path.absolute() if path.exists() else dataset / path
+            inside = dataset / path
+            elsewhere = not inside.exists() and path.exists() and not annex.content_missing(inside)
+            path = path.absolute() if elsewhere else inside
         if path.exists() or annex.content_missing(path):
             found[path] = None
         else:

@@ -101,7 +101,7 @@ def _cut(ctx: click.Context, work: Work, plan: Path, given: Mapping[str, Any], c
     if not jobs:
         click.echo(f"Nothing to cut in {dataset / 'audio'}.")
         return
-    merge_plan_json(plan, jobs)
+    merge_plan_json(plan, jobs, dataset)
     record = given["record_datalad"] if given["chunk_record_datalad"] is None else given["chunk_record_datalad"]
     apply_jobs(jobs, dataset, settings_of(ctx), complaints, record, given["chunk_workers"])
 
