@@ -1,4 +1,4 @@
-"""``datalad run``: whether there is one, and how it is called.
+"""``datalad run``: whether there is one, how it is called, and whether it called us.
 
 The command line is written once and used twice: for commands that are run here, and for those that are printed for a
 user. What it consists of is told in ``docs/how-to/datalad.md``.
@@ -13,10 +13,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from badc_core.errors import Interrupted
+__all__ = ["doubled", "environment", "exact", "may_record", "run_argv", "within_run"]
 
-__all__ = ["call", "doubled", "environment", "exact", "may_record", "run_argv"]
-
+_PROC = Path("/proc")
 _EXACT = {"[": "[[]", "*": "[*]", "?": "[?]", "{": "[z-|]", "}": "[|-~]"}
 
 
@@ -73,28 +72,40 @@ def run_argv(message: str, inputs: Iterable[str], outputs: Iterable[str], comman
     return [*head, *options, "--", *command]
 
 
-def call(argv: Sequence[str], dataset: Path) -> tuple[int, str]:
-    """Run a command in a dataset's folder; return its exit status and what it wrote to stdout. Its stderr is ours.
+def within_run() -> bool:
+    """Whether a ``datalad run`` or ``datalad rerun`` called this process, and will record what it does.
 
-    Raises
-    ------
-    Interrupted
-        Ctrl-C, which the command got, too; it was waited for.
+    DataLad leaves no word of that in the environment, so the processes that called this one are looked at.
     """
-    with subprocess.Popen(
-        argv,
-        cwd=dataset,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        errors="surrogateescape",
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        except KeyboardInterrupt:
-            process.communicate()
-            raise Interrupted(
-                "Stopped.", hint="The same command goes on; `datalad status` shows what is not saved."
-            ) from None
-    return process.returncode, said
+    pid = os.getppid()
+    while pid > 0:
+        pid, argv = _caller(pid)
+        if _records(argv):
+            return True
+    return False
+
+
+def _records(argv: Sequence[str]) -> bool:
+    """Whether a command is one of DataLad's that record what they call."""
+    names = [Path(word).name for word in argv[:4]]  # a script of its own, or after `python`, or after `python -m`
+    if "datalad" not in names:
+        return False
+    known = ("run", "rerun", "containers-run", "foreach-dataset")
+    return next((word for word in argv[names.index("datalad") + 1 :] if word in known), known[-1]) != known[-1]
+
+
+def _caller(pid: int) -> tuple[int, list[str]]:
+    """Return who called a process, and its own words; 0 where that cannot be told."""
+    folder = _PROC / str(pid)
+    try:
+        parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[1]
+        return int(parent), os.fsdecode((folder / "cmdline").read_bytes()).split("\0")
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        argv = ["ps", "-o", "ppid=", "-o", "args=", "-p", str(pid)]
+        said = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False).stdout
+        words = os.fsdecode(said).split()
+        return int(words[0]), words[1:]
+    except (OSError, ValueError, IndexError):
+        return 0, []

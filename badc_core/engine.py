@@ -37,7 +37,7 @@ from badc_core.run_folders import (
     write_asked,
     write_submission,
 )
-from badc_core.run_record import intend
+from badc_core.run_record import intend, recorded
 from badc_core.runs import Preview, Progress, RunRequest, RunSummary
 from badc_core.scheduling import DetachedScheduler, Run, Scheduler, Submission, WorkerReport
 from badc_core.sinks import open_sinks
@@ -206,6 +206,9 @@ class _Running:
             self._on_progress(Progress(plan.total, plan.done, Counts(), 0, 0.0))
             return self._ended(plan, None, Counts(), tasks, log, {})
         log = log or self._new_log()
+        if plan.chunks:
+            with _removed_on_error(folder):
+                intend(request, plan, folder, log)
         summary = SummaryWriter(log, folder / "jobs.jsonl")
         self._stack.callback(_spare, summary.close)
         self._note_finished(summary, tasks)
@@ -221,7 +224,7 @@ class _Running:
         counts = hub.counts
         hub.close()
         _spare(summary.close)
-        return self._ended(plan, folder, counts, tasks, log, hub.dropped)
+        return recorded(self._ended(plan, folder, counts, tasks, log, hub.dropped), self._stop.is_set)
 
     def _go_detached(
         self, scheduler: DetachedScheduler, plan: Plan, folder: Path, log: Path, tasks: TaskSource
@@ -236,8 +239,6 @@ class _Running:
         asked = Asked(
             request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at
         )
-        with _removed_on_error(folder):
-            intend(request, plan, folder, log)
         write_asked(folder, asked)
         try:
             submission = hand_over(folder, scheduler)

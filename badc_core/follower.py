@@ -36,7 +36,7 @@ from badc_core.run_folders import (
     read_asked,
     settled_shards,
 )
-from badc_core.run_record import record
+from badc_core.run_record import recorded
 from badc_core.runs import Progress, RunSummary
 from badc_core.scheduling import DetachedScheduler, ShardState, Submission, WorkerReport
 from badc_core.sinks import open_sinks
@@ -99,9 +99,9 @@ def follow(
     summary = _Follower(folder, scheduler, submission, on_progress, host, stop).go()
     try:
         write_task_facts(folder)
-        return evolve(summary, commit=record(folder, summary.exit_code))
     except BadcError as error:
         return evolve(summary, unrecorded=error.message)
+    return recorded(summary, stop.is_set)
 
 
 @define

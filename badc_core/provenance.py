@@ -15,7 +15,7 @@ from badc_core.errors import BadcError
 from badc_core.runs import RunRequest
 from badc_core.task_facts import TASKS_ENDING
 
-__all__ = ["Record", "changed_flags", "datalad_run_argv", "datalad_run_command", "record_of"]
+__all__ = ["Record", "changed_flags", "datalad_run_command", "record_of"]
 
 _LOG_ENDINGS = ("", ".summary.json", ".summary.json.workers.csv")
 
@@ -56,25 +56,9 @@ def datalad_run_command(request: RunRequest, dataset: Path | None = None) -> str
     BadcError
         As :func:`record_of`.
     """
-    where, argv = datalad_run_argv(request, dataset)
-    return f"cd {shlex.quote(str(where))} && {shlex.join(argv)}"
-
-
-def datalad_run_argv(request: RunRequest, dataset: Path | None = None) -> tuple[Path, list[str]]:
-    """Return the folder to be in, and the ``datalad run`` that does what `request` asks for.
-
-    Parameters
-    ----------
-    request, dataset
-        As for :func:`record_of`.
-
-    Raises
-    ------
-    BadcError
-        As :func:`record_of`.
-    """
     record = record_of(request, dataset)
-    return record.dataset, datalad.run_argv(record.message, record.inputs, record.outputs, record.command)
+    argv = datalad.run_argv(record.message, record.inputs, record.outputs, record.command)
+    return f"cd {shlex.quote(str(record.dataset))} && {shlex.join(argv)}"
 
 
 def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
@@ -113,7 +97,7 @@ def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
     outputs = [*_results(request, output), *(log + ending for ending in _LOG_ENDINGS)]
     if request.scheduler != "local":
         outputs.append(log + TASKS_ENDING)
-        command.append("--no-record-datalad")  # `datalad rerun` makes the record
+    command.append("--no-record-datalad")  # `datalad run` and `datalad rerun` make the record
     return Record(
         dataset,
         f"badc infer {request.manifest.stem}",
@@ -132,7 +116,11 @@ def _results(request: RunRequest, output: str) -> list[str]:
 
 def _common_dataset(path: Path) -> Path:
     found: Path | None = None
+    seen: Path | None = None
     for chunk in manifest.read(path):
+        if chunk.source_path is seen:  # rows of one source share the very object
+            continue
+        seen = chunk.source_path
         source = manifest.resolve_source(chunk.source_path, path)
         root = layout.dataset_of_source(str(source))
         if root is None or (found is not None and Path(root) != found):

@@ -61,8 +61,8 @@ class RunRequest:
     detach
         Return once the run was handed over, where the scheduler's work goes on by itself.
     record
-        Whether a run that goes on by itself is recorded in its DataLad dataset when it has ended; ``None``: where that
-        can be. Nothing is recorded of other runs; see :func:`badc_core.provenance.datalad_run_argv` for those.
+        Whether the run is recorded in its DataLad dataset when it has come to its end; ``None``: where that can be,
+        and where no ``datalad run`` around it does so.
     share
         Share output folders with runs over manifests of other names; they must list other recordings.
     """

@@ -154,6 +154,7 @@ class Watcher:
                     output_dir=self.output_dir,
                     telemetry_log=self.output_dir / "telemetry" / f"{listed.stem}.jsonl",
                     settings=self.settings,
+                    record=False,  # a commit for each recording that arrives is nobody's wish
                 ),
                 host=host,
             )

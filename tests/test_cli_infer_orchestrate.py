@@ -421,6 +421,7 @@ def test_commands_for_a_shell(orchestrate: Callable[..., Any], dataset: Path):
         "artifacts/telemetry/infer/b c.jsonl",
         "--output-dir",
         "{dspath}/artifacts/infer",
+        "--no-record-datalad",
     ]
     assert "3 manifests to analyse" in done.stderr
     assert results(dataset) == []
@@ -430,9 +431,10 @@ def test_commands_for_a_shell(orchestrate: Callable[..., Any], dataset: Path):
 
 @pytest.mark.parametrize("how", ["option", "variable", "no dataset"])
 def test_without_records(orchestrate: Any, dataset: Path, how: str, monkeypatch: pytest.MonkeyPatch):
-    """The folder only looks like a dataset, so ``datalad run`` would fail."""
+    """The folder only looks like a dataset, so that a record would fail."""
     if how != "no dataset":
-        (dataset / ".datalad").mkdir()
+        for name in (".datalad", ".git"):
+            (dataset / name).mkdir()
     if how == "variable":
         monkeypatch.setenv("BADC_DISABLE_DATALAD", "")
     extra = ["--no-record-datalad"] if how == "option" else []

@@ -48,7 +48,7 @@ def test_only_what_differs_from_defaults_is_named(manifest: Path, isolated: Path
         *(f"--output=artifacts/telemetry/my_rec_log.jsonl{end}" for end in ENDS),
     ]
     log = "artifacts/telemetry/my_rec_log.jsonl"
-    assert command == ["badc", "infer", "run", "manifests/my rec.csv", "--telemetry-log", log]
+    assert command == ["badc", "infer", "run", "manifests/my rec.csv", "--telemetry-log", log, "--no-record-datalad"]
 
 
 def test_every_option_comes_back(manifest: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch):
@@ -59,7 +59,7 @@ def test_every_option_comes_back(manifest: Path, isolated: Path, monkeypatch: py
     request = RunRequest(
         Path("manifests/my rec.csv"), "lab", {"flavour": "it's {hot}", "list": ["a", "b"], "args": "x"},
         Path("artifacts/other out"), "segments", 2, 3, 0, 1.5, True, "local", {"key": "v"}, ("deaf", "jsonl=x y"),
-        Path("artifacts/telemetry/l.jsonl"), False, Path("../s.json"), True, 30.0,
+        Path("artifacts/telemetry/l.jsonl"), False, Path("../s.json"), True, 30.0, record=False,
     )  # fmt: skip
     _, _, command = _words(datalad_run_command(request))
     seen: list[RunRequest] = []
@@ -114,10 +114,15 @@ def test_of_a_shared_folder_only_its_own_results(manifest: Path):
     assert "--output=artifacts/infer" in own
 
 
-def test_what_a_scheduler_does_is_recorded_by_the_record(manifest: Path):
-    """Whose command makes no record of its own, and whose outputs hold the facts of tasks."""
-    _, own, command = _words(datalad_run_command(RunRequest(manifest, scheduler="slurm")))
+@pytest.mark.parametrize("request_", [{}, {"record": True}, {"record": False}, {"scheduler": "slurm"}])
+def test_no_record_in_a_record(manifest: Path, request_: dict[str, Any]):
+    _, _, command = _words(datalad_run_command(RunRequest(manifest, **request_)))
     assert command[-1] == "--no-record-datalad"
+    assert command.count("--no-record-datalad") == 1
+
+
+def test_what_a_scheduler_does_has_the_facts_of_its_tasks(manifest: Path):
+    _, own, _ = _words(datalad_run_command(RunRequest(manifest, scheduler="slurm")))
     assert "--output=artifacts/telemetry/my_rec_log.jsonl.tasks.json" in own
 
 
@@ -125,7 +130,7 @@ def test_places_outside_the_dataset_count_from_it(manifest: Path):
     request = RunRequest(manifest, output_dir=Path("results"), telemetry_log=Path("log.jsonl"))
     _, own, command = _words(datalad_run_command(request))
     assert own[-4:] == ["--output=results", *(f"--output=log.jsonl{end}" for end in ENDS)]
-    assert command[-4:] == ["--telemetry-log", "log.jsonl", "--output-dir", "results"]
+    assert command[-5:] == ["--telemetry-log", "log.jsonl", "--output-dir", "results", "--no-record-datalad"]
 
 
 @pytest.mark.parametrize("case", ["no dataset", "two datasets", "manifest outside", "empty"])

@@ -15,7 +15,7 @@ import yard
 from datalad_tools import commits, identify, kept, needs_tools, objects, tool, unsaved
 from sounds import noise, write
 
-from badc_core import annex, datalad
+from badc_core import annex, datalad, host
 
 pytestmark = needs_tools
 NASTY = """it's {b} [c] "q" * $HOME"""
@@ -155,6 +155,9 @@ def test_recorded_later_where_the_tools_are(badc: Any, dataset: Path, cli: Any, 
     badc(*words("--detach"))
     environment = dict(datalad.environment())
     with monkeypatch.context() as patch:
+        knows_the_yard = host.Host()
+        patch.setattr(host, "default_host", lambda: knows_the_yard)
+        patch.setattr("badc_core.following.default_host", lambda: knows_the_yard)
         patch.setattr(datalad, "environment", lambda: {**environment, "PATH": str(dataset)})
         patch.setenv("PATH", str(dataset))
         ended = cli("jobs", "resume")
@@ -225,15 +228,6 @@ def test_a_record_that_was_asked_for_and_cannot_be_is_told_before_anything_is_do
     said = badc(*words("--output-dir", "../out", "--record-datalad"), code=2).stderr
     assert "are not in one DataLad dataset" in said
     assert not list(dataset.parent.glob("out/.badc/*/plan.json"))
-
-
-@pytest.mark.slow
-def test_a_run_in_this_process_is_wrapped_when_asked_to_be(badc: Any, dataset: Path):
-    before = commits(dataset)
-    local = ("infer", "run", "manifests/all {x}.csv", "--runner-cmd", "true", "--cpu-workers", 2)
-    assert "4 chunks in" in badc(*local, "--record-datalad").stdout
-    assert commits(dataset) == ["[DATALAD RUNCMD] badc infer all {x}", *before]
-    assert unsaved(dataset) == ""
 
 
 @pytest.mark.slow

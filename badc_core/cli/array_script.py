@@ -153,7 +153,8 @@ def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Map
     )
     dataset = work.places.dataset
     # What a badc.toml in the dataset may say of other runs does not hold for these.
-    flags = ["--scheduler", "local", "--layout", "files", *changed_flags(request, dataset)]
+    # Tasks that record at the same time in one clone would lose work.
+    flags = ["--scheduler", "local", "--layout", "files", "--no-record-datalad", *changed_flags(request, dataset)]
     settings = work.settings.path
     reports = reports_of_script(ctx, work, given)
     log_dir = given["sockeye_log_dir"]

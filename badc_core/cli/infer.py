@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from badc_core.cli.option_names import flag_name
 from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
-from badc_core.errors import ExitCode, UsageError
+from badc_core.errors import BadcError, ExitCode, UsageError
 from badc_core.runs import RunRequest
 
 PATH = click.Path(path_type=Path)
@@ -69,7 +70,7 @@ _RUN_OPTIONS = (
     click.option(
         "--record-datalad/--no-record-datalad",
         default=None,
-        help="Record the work in its DataLad dataset.  [default: if the scheduler's work goes on by itself]",
+        help="Record the run in its DataLad dataset, as `datalad run` does.  [default: where that can be]",
     ),
     click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
     click.option("--show-config", is_flag=True, help="Say where each value came from; run nothing."),
@@ -102,11 +103,7 @@ def _run(ctx: click.Context, manifest: Path, settings: Settings, given: dict[str
         return ExitCode.OK
     if given["dry_run"]:
         return _dry_run(request, as_json=given["as_json"])
-    if given["record_datalad"] and not goes_on_by_itself(request.scheduler):
-        from badc_core.provenance import datalad_run_argv
-
-        return _through_datalad(*datalad_run_argv(request))
-    return execute(request, as_json=given["as_json"], quiet=given["quiet"])
+    return execute(_with_record(request), as_json=given["as_json"], quiet=given["quiet"])
 
 
 def _request(manifest: Path, settings: Settings, given: dict[str, Any]) -> RunRequest:
@@ -148,18 +145,33 @@ def goes_on_by_itself(scheduler: str) -> bool:
     return default_host().find(SchedulerSpec, scheduler).detached
 
 
-def _through_datalad(dataset: Path, argv: list[str]) -> int:
-    """Have ``datalad run`` do the work, and pass on what it says."""
-    from badc_core.datalad import call, may_record
+def _with_record(request: RunRequest) -> RunRequest:
+    """Return the request of a run, with the word on its record where the run works in this process.
 
-    if not may_record(dataset):
-        raise UsageError(
-            "Nothing can be recorded here: datalad is not installed, or BADC_DISABLE_DATALAD is set.",
-            hint="pip install datalad git-annex",
-        )
-    status, said = call(argv, dataset)
-    click.echo(said, nl=False)
-    return status
+    Besides what the engine asks for, chunks and log must be in the dataset of the manifest. A record that was asked for
+    and cannot be is an error before anything is done.
+    """
+    from attrs import evolve
+
+    from badc_core.datalad import may_record
+    from badc_core.provenance import record_of
+    from badc_core.run_record import check_recordable
+
+    if request.record is False or goes_on_by_itself(request.scheduler):
+        return request
+    if request.record:
+        check_recordable(record_of(request).dataset)
+        return request
+    root = layout.dataset_root(request.manifest)
+    if root is None or not may_record(root):
+        return request
+    try:
+        dataset = record_of(request).dataset
+    except BadcError:
+        return evolve(request, record=False)
+    log = Path(os.path.abspath((request.telemetry_log or Path()).expanduser()))  # noqa: PTH100 - links stay as they are
+    beside = request.telemetry_log is None and request.output_dir == layout.DEFAULT_OUTPUT
+    return request if beside or log.is_relative_to(dataset) else evolve(request, record=False)
 
 
 def choose_runner(settings: Settings, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -292,16 +304,23 @@ def _checked(ctx: click.Context, file: Path, values: dict[str, Any]) -> dict[str
 @click.command("run-config")
 @click.argument("file", type=PATH)
 @click.option("--print-datalad-run", is_flag=True, help="Print the command wrapped in `datalad run`; run nothing.")
+@click.option(
+    "--record-datalad/--no-record-datalad",
+    default=None,
+    help="Record the run in its DataLad dataset, as `datalad run` does.  [default: where that can be]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.pass_context
-def run_config(ctx: click.Context, file: Path, print_datalad_run: bool, dry_run: bool, as_json: bool) -> int:
+def run_config(ctx: click.Context, /, file: Path, record_datalad: bool | None, **more: bool) -> int:
     """Analyse the manifest that FILE (TOML) names, with the options it gives."""
     from badc_core.config import load_settings
     from badc_core.run_config import read_run_config
 
     manifest, values = read_run_config(load_settings(file))
     given = run.make_context("run", ["--", str(manifest)], parent=ctx.parent).params
-    given.update(_checked(ctx, file, values), print_datalad_run=print_datalad_run, dry_run=dry_run, as_json=as_json)
+    given.update(_checked(ctx, file, values), **more)
+    if record_datalad is not None:
+        given["record_datalad"] = record_datalad
     settings = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     return _run(ctx, manifest, settings, given)

@@ -15,7 +15,7 @@ from badc_core.cli.complaints import Complaints
 from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
-from badc_core.errors import BadcError, ExitCode, Interrupted
+from badc_core.errors import BadcError, Interrupted
 from badc_core.infer_jobs import InferJob, Places
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def work_options(default: str) -> Callable[[Any], Any]:
                 "--record-datalad/--no-record-datalad",
                 default=True,
                 show_default=True,
-                help="Record the work with `datalad run`, where it is a dataset and the tool is there.",
+                help="Record each run as `datalad run` does, where it is a dataset and the tool is there.",
             ),
         )
     )
@@ -91,7 +91,7 @@ class Work:
     scheduler, scheduler_options
         Where to run.
     record
-        Use ``datalad run`` where that can be.
+        Record each run where that can be.
     resume
         Do only what has no result yet.
     trust_summary
@@ -246,14 +246,9 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
     Interrupted
         It was asked to stop; what was committed stays.
     """
-    from badc_core.cli.infer import goes_on_by_itself
-    from badc_core.datalad import may_record
-
-    # A scheduler whose work goes on by itself: the engine makes one record when all is there.
-    recording = work.record and may_record(work.places.dataset) and not goes_on_by_itself(work.scheduler)
     for number, job in enumerate(jobs, 1):
         try:
-            told = _recorded(job, work, complaints) if recording else _direct(job, work, complaints)
+            told = _analysed(job, work, complaints)
         except Interrupted:
             raise
         except BadcError as error:
@@ -266,7 +261,7 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
         complaints.lose("Some tables could not be counted.")
 
 
-def _direct(job: InferJob, work: Work, complaints: Complaints) -> str:
+def _analysed(job: InferJob, work: Work, complaints: Complaints) -> str:
     from badc_core.cli.progress import ProgressLine, duration
     from badc_core.engine import run
 
@@ -281,26 +276,6 @@ def _direct(job: InferJob, work: Work, complaints: Complaints) -> str:
     before = f", {planned.done} done before" if planned.done else ""
     recorded = ", recorded" if summary.commit is not None else ""
     return f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{before}{recorded}"
-
-
-def _recorded(job: InferJob, work: Work, complaints: Complaints) -> str:
-    from badc_core.datalad import call
-    from badc_core.engine import preview
-    from badc_core.provenance import datalad_run_argv
-
-    request = work.request(job)
-    if not preview(request).plan.chunks:
-        return "all was done before"  # `datalad run` would take seconds to find that out
-    dataset, argv = datalad_run_argv(request, work.places.dataset)
-    status, said = call(argv, dataset)
-    if status == ExitCode.SOME_FAILED:
-        complaints.lose(f"{job.recording_id}: some chunks failed; the results say why.")
-    elif status != ExitCode.OK:
-        raise BadcError(
-            f"`datalad run` ended with status {status}: {said.strip()[-500:]}",
-            hint="See what is not saved: datalad status. Or work without records: --no-record-datalad",
-        )
-    return "recorded"
 
 
 def _bundle(job: InferJob, bundling: Bundling, complaints: Complaints) -> None:

@@ -223,7 +223,7 @@ def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool)
 @_output_dir
 def record(run: str, output_dir: Path) -> int:
     """Save what RUN made in its DataLad dataset, in one commit, where that could not be done when it ended."""
-    from badc_core.run_folders import read_ended
+    from badc_core.run_folders import REQUEST_FILE, read_ended
     from badc_core.run_record import read_wanted
     from badc_core.run_record import record as record_run
     from badc_core.task_facts import write_task_facts
@@ -232,12 +232,12 @@ def record(run: str, output_dir: Path) -> int:
     wanted = read_wanted(folder)
     if wanted is None:
         raise BadcError(f"No record of the run {folder.name} was asked for.", hint="`datalad save` keeps what it made.")
-    ended = read_ended(folder)
+    ended, detached = read_ended(folder), (folder / REQUEST_FILE).exists()
     if ended.get("how") != "complete":
-        raise BadcError(
-            f"The run {folder.name} has not come to its end.", hint=f"Follow it there: badc jobs resume {folder.name}"
-        )
-    if wanted.commit is None:
+        again = "The command that began it does the rest, and records all of it."
+        follow = f"Follow it there: badc jobs resume {folder.name}"
+        raise BadcError(f"The run {folder.name} has not come to its end.", hint=follow if detached else again)
+    if wanted.commit is None and detached:
         write_task_facts(folder)
     commit = record_run(folder, ExitCode.SOME_FAILED if ended.get("failures") else ExitCode.OK)
     click.echo(f"Recorded   {commit} in {wanted.record.dataset}")

@@ -82,6 +82,7 @@ def listen(folder: Path, manifest: Path, on_progress: Callable[[Progress], None]
         max_gpus=0,
         cpu_workers=min(4, os.cpu_count() or 1),
         telemetry_log=folder / LOG,
+        record=False,
     )
     return run(request, on_progress)
 

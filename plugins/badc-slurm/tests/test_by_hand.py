@@ -205,7 +205,8 @@ def test_every_word_reaches_badc_as_it_is(
         run, aggregate, reports = noted()
         assert run == [
             "infer", "run", f"--output-dir={dataset}/artifacts/infer", f"--telemetry-log=lo gs/{name}.jsonl",
-            "--scheduler", "local", "--layout", "files", "--runner", "lab", "-o", f"flavour={label}",
+            "--scheduler", "local", "--layout", "files", "--no-record-datalad", "--runner", "lab",
+            "-o", f"flavour={label}",
             "--max-gpus", "2", "--cpu-workers", "3", "--wait", "120", "--share", "--", f"manifests/{name}.csv",
         ]  # fmt: skip
         assert aggregate == [

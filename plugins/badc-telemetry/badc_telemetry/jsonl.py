@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
 
-from badc_core.annex import own_copy
+from badc_core.annex import is_link, own_copy
 from badc_core.model import Event
 from badc_core.protocols import SinkContext
 from badc_core.telemetry_log import to_line
@@ -26,7 +27,8 @@ class JsonlSink:
     The file is opened once. Lines are handed to the system in whole writes, so a killed process loses at most the lines
     of the last second, and one torn line at most is left by a machine that fails. A log that ends in a torn line gets a
     line end first, so that the first new line stays readable. A log that git-annex has locked is replaced by a copy,
-    and the copy grows.
+    and the copy grows. As long as it does, the file has a shared lock (``flock``), so that no other run that writes to
+    the same log gives it to git-annex.
 
     Parameters
     ----------
@@ -44,8 +46,7 @@ class JsonlSink:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        own_copy(path)
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._handle: int | None = _opened(path)
         self._lines: list[bytes] = []
         self._bytes = 0
         self._written_at = time.monotonic()
@@ -86,6 +87,20 @@ class JsonlSink:
         finally:
             handle, self._handle = self._handle, None
             os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Open a log to append to it; wait while it is being saved in a dataset, as that makes a locked file of it."""
+    while True:
+        own_copy(path)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        except OSError:
+            return handle  # a file system without locks
+        if not is_link(path):
+            return handle
+        os.close(handle)
 
 
 def _is_torn(handle: int) -> bool:
