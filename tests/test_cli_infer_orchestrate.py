@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import runs
 from datasets import NAMES, install_lab, make_recordings, plan_of, results, untested
@@ -318,87 +317,6 @@ def test_stopped_by_a_signal(dataset: Path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert len(results(dataset)) == 9
-
-
-# ------------------------------------------------------------------------------------------------- reports
-
-
-def test_bundles(orchestrate: Callable[..., Any], dataset: Path):
-    options = ("--runner", "lab", "--apply", "--bundle")
-    done = orchestrate(*options, "--bundle-rollup", "--bundle-bucket-minutes", 7, "--bundle-rollup-limit", 2).ok()
-    folder = dataset / "artifacts/aggregate"
-    for name in NAMES:
-        for made in ("_summary.csv", ".parquet", ".duckdb", "_quicklook/labels.csv", "_duckdb_exports/timeline.csv"):
-            assert (folder / f"{name}{made}").exists(), made
-        assert json.loads((folder / f"{name}_parquet_report/summary.json").read_text())["bucket_minutes"] == 7
-    rolled = list(csv.DictReader((folder / "aggregate_summary/recording_summary.csv").open(newline="")))
-    assert len(rolled) == 2
-    assert "of 3 tables." in done.stdout
-
-
-def test_reports_that_are_missing_are_made(orchestrate: Callable[..., Any], dataset: Path):
-    """Of results that were there without them, and of a run that was killed before the last file was written."""
-    orchestrate("--stub-runner", "--apply").ok()
-    bundle = ("--stub-runner", "--apply", "--bundle")
-    assert "[3/3]" in orchestrate(*bundle).ok().stdout
-    assert "Nothing to analyse" in orchestrate(*bundle).ok().stdout
-    last = dataset / "artifacts/aggregate/b c_duckdb_exports/timeline.csv"
-    last.unlink()
-    assert "[1/1] b c: 0 chunks in" in orchestrate(*bundle).ok().stdout
-    assert last.exists()
-
-
-def test_bundles_where_the_user_says(orchestrate: Callable[..., Any], dataset: Path):
-    options = ("--runner", "lab", "--apply", "--limit", 1, "--bundle", "--bundle-aggregate-dir", "tab les")
-    orchestrate(*options, "--bundle-no-rollup").ok()
-    assert (dataset / "tab les/a.parquet").exists()
-    assert not (dataset / "tab les/aggregate_summary").exists()
-    options = ("--runner", "lab", "--apply", "--limit", 1, "--bundle", "--bundle-rollup")
-    orchestrate(*options, "--bundle-rollup-export-dir", "rolled").ok()
-    assert (dataset / "rolled/label_summary.csv").exists()
-    assert not (dataset / "artifacts/aggregate/aggregate_summary").exists()
-
-
-def test_no_bundles_unless_told(orchestrate: Callable[..., Any], dataset: Path):
-    orchestrate("--stub-runner", "--apply", "--no-bundle").ok()
-    assert not (dataset / "artifacts/aggregate").exists()
-
-
-def test_bundles_are_those_of_the_commands(orchestrate: Any, cli: Any, dataset: Path, isolated: Path):
-    """The same bytes as by hand."""
-    orchestrate("--runner", "lab", "--apply", "--bundle").ok()
-    folder = dataset / "artifacts/aggregate"
-    tables = ("--output", "t.csv", "--parquet", "t.parquet")
-    cli("infer", "aggregate", dataset / "artifacts/infer/a", "--manifest", dataset / "manifests/a.csv", *tables).ok()
-    assert (isolated / "t.csv").read_bytes() == (folder / "a_summary.csv").read_bytes()
-    assert (isolated / "t.parquet").read_bytes() == (folder / "a.parquet").read_bytes()
-
-
-def test_bundles_without_the_plugin_are_refused_before_any_work(
-    orchestrate: Callable[..., Any], dataset: Path, monkeypatch: pytest.MonkeyPatch
-):
-    import badc_core.cli.calling as calling
-
-    def nothing(ctx: click.Context, group: str, name: str) -> Any:
-        return original(ctx, group, "no-such")
-
-    original = calling.find
-    monkeypatch.setattr("badc_core.cli.bundling.find", nothing)
-    done = orchestrate("--stub-runner", "--apply", "--bundle")
-    assert (done.code, "badc-duckdb" in done.stderr, results(dataset)) == (1, True, [])
-
-
-def test_a_manifest_of_several_recordings_has_results_but_no_bundle(orchestrate: Callable[..., Any], dataset: Path):
-    lines = [(dataset / f"manifests/{name}.csv").read_text().splitlines() for name in NAMES[:2]]
-    for name in NAMES:
-        (dataset / f"manifests/{name}.csv").unlink()
-    (dataset / "manifests/all.csv").write_text("\n".join([*lines[0], *lines[1][1:]]) + "\n")
-    options = ("--stub-runner", "--apply", "--bundle", "--allow-partial-chunks")
-    done = orchestrate(*options)
-    assert done.code == 3
-    assert "all has no reports" in done.stderr
-    assert len(results(dataset)) == 6
-    assert "Nothing to analyse" in orchestrate(*options).ok().stdout
 
 
 # ------------------------------------------------------------------------------------------------- datalad

@@ -65,6 +65,8 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     if not jobs:
         nothing = f"Nothing to analyse in {work.places.dataset}: no manifest that is not done."
         click.echo(nothing, err=given["print_datalad_run"])
+        if given["apply"]:
+            carry_out(jobs, work, complaints)  # counts over all tables, where that is wanted
         return finish(complaints)
     _show(jobs, work.places.dataset, to_stderr=given["print_datalad_run"])
     if not _chunks_may_be_used(jobs, complaints, required=given["require_complete_chunks"]):

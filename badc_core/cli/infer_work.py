@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import field, frozen
 
-from badc_core.cli.bundling import Bundling
+from badc_core.cli.bundling import Bundling, check_bundle_options
 from badc_core.cli.chunk import PATH, settings_of
 from badc_core.cli.complaints import Complaints
 from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
@@ -189,6 +189,7 @@ def work_of(ctx: click.Context, dataset: Path, given: Mapping[str, Any], *, defa
 
 
 def _bundling(ctx: click.Context, places: Places, given: Mapping[str, Any]) -> Bundling | None:
+    check_bundle_options(ctx, given)
     if not given["bundle"]:
         return None
     folder = places.inside(given["bundle_aggregate_dir"])
@@ -215,14 +216,15 @@ def jobs_of(
 ) -> list[InferJob]:
     """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`.
 
-    Manifests are finished when their reports are made, too, where `reports`, or the work's own, are wanted.
+    Manifests are finished when their reports are made of just these results, too, where `reports`, or the work's own,
+    are wanted.
     """
     from badc_core.infer_jobs import is_done, plan_jobs
 
     wanted = reports or work.bundling
 
     def is_finished(path: Path, results: Path) -> bool:
-        return is_done(path, results) and (wanted is None or wanted.is_made(path.stem, results / path.stem))
+        return is_done(path, results) and (wanted is None or wanted.is_made(path, results))
 
     return plan_jobs(
         manifests,
