@@ -134,10 +134,19 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
 # -------------------------------------------------------------------------------------------------- jobs
 
 
-def is_done(path: Path, results: Path) -> bool:
+def is_done(path: Path, results: Path, on_runner: Tell = lambda runner: None) -> bool:
     """Whether every chunk of a manifest has a result that did not fail.
 
     Which model it is of is not asked: that is what a run does.
+
+    Parameters
+    ----------
+    path
+        The manifest.
+    results
+        The output folder.
+    on_runner
+        Told of the runner that made each result.
     """
     names: dict[str, set[str]] = {}
     some = False
@@ -152,6 +161,7 @@ def is_done(path: Path, results: Path) -> bool:
             stored = read_result(result, ignore)
             if stored is None or stored.document.get("status") == "failed":
                 return False
+            on_runner(str(stored.document.get("runner") or "an unknown runner"))
         some = True
     return some
 

@@ -67,6 +67,7 @@ def asked(orchestrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> C
 
         with monkeypatch.context() as patch:
             patch.setattr(engine, "run", note)
+            patch.setattr(infer_orchestrate, "check_work", lambda work: None)
             assert orchestrate("--apply", *options).code == 3
         return seen
 
@@ -183,6 +184,8 @@ def test_chunks_that_are_not_complete_are_refused(orchestrate: Callable[..., Any
         assert done.code == 1
         assert str(file) in done.stderr
         assert "--allow-partial-chunks" in done.stderr
+        words = shlex.split(done.stderr.splitlines()[-1].partition(": badc ")[2])
+    assert (words[:3], "--include-existing" in words) == (["chunk", "orchestrate", str(dataset)], status is None)
     assert results(dataset) == []
     assert not Path("p.json").exists()
     done = orchestrate("--stub-runner", "--apply", "--allow-partial-chunks").ok()
@@ -216,7 +219,8 @@ def test_apply(orchestrate: Callable[..., Any], dataset: Path):
     assert results(dataset)[:2] == ["a/a_chunk_0_3000", "a/a_chunk_3000_6000"]
     assert len(results(dataset)) == 9
     assert summary_path(dataset / "artifacts/telemetry/infer/b c.jsonl").exists()
-    assert "Nothing to analyse" in orchestrate("--stub-runner", "--apply").ok().stdout
+    said = orchestrate("--stub-runner", "--apply").ok().stdout
+    assert ("Nothing to analyse" in said, "--include-existing" in said) == (True, True)
     (dataset / "artifacts/infer/a/a_chunk_0_3000.json").unlink()
     assert "[1/1] a: 1 chunk in" in orchestrate("--stub-runner", "--apply", "--skip-existing").ok().stdout
 
@@ -294,6 +298,28 @@ def test_failures_do_not_stop_the_rest(orchestrate: Callable[..., Any], dataset:
     assert "Problem: b c: 3 chunks failed" in done.stderr
     assert len(results(dataset)) == 9
     assert "[1/1] b c: 3 chunks" in orchestrate("--apply", "--runner", "lab").ok().stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--runner", "lab", "-o", "nonsense=1"), ("--stub-runner", "-s", "nonsense=1")],
+    ids=["runner", "scheduler"],
+)
+def test_a_wrong_option_is_said_once_and_before_anything_is_done(
+    options: tuple[str, ...], orchestrate: Callable[..., Any], dataset: Path
+):
+    done = orchestrate("--apply", *options)
+    assert (done.code, done.stderr.count("nonsense"), results(dataset)) == (2, 1, [])
+
+
+def test_results_of_another_runner_are_told(orchestrate: Callable[..., Any], dataset: Path):
+    """They count as done, as in BADC 0.1; but nobody shall think that they are of the runner asked for."""
+    orchestrate("--stub-runner", "--apply").ok()
+    assert "with results of" not in orchestrate("--stub-runner", "--apply").ok().stderr
+    said = orchestrate("--runner", "lab", "--apply").ok().stderr
+    assert "3 manifests counted as done, with results of stub, not of lab." in said
+    assert "--include-existing" in said
+    assert "[3/3]" in orchestrate("--runner", "lab", "--apply", "--include-existing").ok().stdout
 
 
 def test_runners_that_contradict_each_other(orchestrate: Callable[..., Any]):

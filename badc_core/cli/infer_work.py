@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from badc_core.infer_jobs import InferJob, Places
 if TYPE_CHECKING:
     from badc_core.runs import RunRequest
 
-__all__ = ["Work", "carry_out", "jobs_of", "place_options", "work_of", "work_options"]
+__all__ = ["Work", "carry_out", "check_work", "jobs_of", "place_options", "work_of", "work_options"]
 
 
 place_options = decorator(
@@ -213,20 +214,27 @@ def jobs_of(
     include_existing: bool,
     limit: int = 0,
     reports: Bundling | None = None,
+    again: str = "--include-existing",
 ) -> list[InferJob]:
     """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`.
 
     Manifests are finished when their reports are made of just these results, too, where `reports`, or the work's own,
-    are wanted.
+    are wanted. That results are of another runner is told, with `again`, the options that make them anew.
     """
     from badc_core.infer_jobs import is_done, plan_jobs
 
     wanted = reports or work.bundling
+    foreign: Counter[str] = Counter()
 
     def is_finished(path: Path, results: Path) -> bool:
-        return is_done(path, results) and (wanted is None or wanted.is_made(path, results))
+        runners: set[str] = set()
+        if not is_done(path, results, runners.add):
+            return False
+        # What --runner-cmd runs may call itself as it likes.
+        foreign.update(runners - {work.runner} if work.runner != "command" else ())
+        return wanted is None or wanted.is_made(path, results)
 
-    return plan_jobs(
+    jobs = plan_jobs(
         manifests,
         work.places,
         use_hawkears=work.runner == "hawkears",
@@ -238,6 +246,32 @@ def jobs_of(
         limit=limit,
         on_problem=complaints.lose,
     )
+    for runner, number in sorted(foreign.items()):
+        complaints.warn(
+            f"{counted(number, 'manifest')} counted as done, with results of {runner}, not of {work.runner}. "
+            f"Choose another --output-dir to keep both, or make them anew: {again}"
+        )
+    return jobs
+
+
+def check_work(work: Work) -> None:
+    """Make sure that there are such a runner and scheduler, and that they take their options.
+
+    So that it is said once, and before anything is done, what else every recording would fail of.
+
+    Raises
+    ------
+    BadcError
+        Not so; or the runner cannot say which model it would load.
+    """
+    from badc_core.choosing import identity_of, options_of
+    from badc_core.host import default_host
+    from badc_core.specs import RunnerSpec, SchedulerSpec
+
+    scheduler = default_host().find(SchedulerSpec, work.scheduler)
+    options_of(scheduler, work.scheduler_options, f"scheduler {work.scheduler!r}")
+    runner = default_host().find(RunnerSpec, work.runner)
+    identity_of(runner, options_of(runner, work.options, f"runner {work.runner!r}"))
 
 
 def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> None:
