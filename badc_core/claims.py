@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from badc_core.atomic import explain, temporary_name, write_text
-from badc_core.errors import HeldError, Interrupted
+from badc_core.errors import HeldError, Interrupted, StoreError
 from badc_core.layout import STATE_FOLDER
 
 __all__ = ["Claim", "claim"]
@@ -33,6 +34,8 @@ TOUCH_EVERY_S = 5.0
 ASK_EVERY_S = 0.2
 HANDING_OUT_S = 10.0
 """For so long a share is waited for, whatever else is waited for: many tasks of an array begin in one moment."""
+_MOST_VANISHED = 20
+"""So often a claim may be gone or set aside, and yet be there when it is to be made."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
@@ -265,20 +268,25 @@ def _digest(name: str) -> str:
 def _hold(path: Path, me: dict[str, Any], until: float, stopping: Callable[[], bool]) -> Claim:
     """Make a claim file, once nobody living holds it; `until` by the monotonic clock."""
     base = path.parent.parent
-    while True:
-        if _take(path, me):
-            return Claim(path, me)
-        try:
+    vanished = 0
+    while not _take(path, me):
+        holder = None
+        with contextlib.suppress(FileNotFoundError):  # given back just now
             holder = _living(path, me)
-        except FileNotFoundError:
-            continue
         if holder is None:
-            continue
-        if time.monotonic() >= until:
+            vanished += 1
+            if vanished > _MOST_VANISHED and time.monotonic() >= until:
+                raise StoreError(
+                    f"{path} can neither be taken nor read: another takes it again and again, or it is no file.",
+                    hint=f"When no run works in {base}, delete it, and begin again.",
+                )
+        elif time.monotonic() >= until:
             raise _held(base, holder)
         if stopping():
             raise Interrupted(f"Stopped while waiting for {base}, which is in use by {_describe(holder)}.")
-        time.sleep(ASK_EVERY_S)
+        if holder is not None or vanished > 1:
+            time.sleep(ASK_EVERY_S)
+    return Claim(path, me)
 
 
 def _held(base: Path, holder: dict[str, Any]) -> HeldError:
@@ -297,6 +305,9 @@ def _check_no_shares(folder: Path, me: dict[str, Any]) -> None:
 
 def _living(path: Path, me: dict[str, Any]) -> dict[str, Any] | None:
     """Return who holds a claim; ``None``, and the claim is gone, when nobody does any longer."""
+    if not stat.S_ISREG(path.lstat().st_mode) and not path.is_file():
+        _set_aside(path, None)  # a folder, or a link to nowhere, as a clone makes of a claim that was saved: nobody's
+        return None
     holder = _read(path)
     if (holder is not None and _is_dead(holder, me)) or _age_s(path) > STALE_AFTER_S:
         _set_aside(path, holder)
@@ -341,7 +352,7 @@ def _set_aside(path: Path, stale: dict[str, Any] | None) -> None:
     aside = path.parent / f"stale-{temporary_name()[1:]}.json"
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
-        if stale is not None and (moved := _read(aside)) is not None and moved.get("token") != stale.get("token"):
+        if (moved := _read(aside)) is not None and moved.get("token") != (stale or {}).get("token"):
             # Somebody was quicker and holds it by now: give back the very file, so that its holder sees no change.
             # Where a third one took the name meanwhile it stays aside, so that its inode cannot come back as another's.
             with contextlib.suppress(FileExistsError):

@@ -105,7 +105,7 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
     plan
         JSON where its name ends in ``.json``, else CSV.
     dataset
-        What relative names count from, unless there is such a file below the working folder.
+        What relative names count from; or the working folder, where only that has such a file.
     on_problem
         Told of manifests that are not there; they are left out.
 
@@ -121,7 +121,9 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
             continue
         path = Path(name).expanduser()
         if not path.is_absolute():
-            path = path.absolute() if path.exists() else dataset / path
+            inside = dataset / path
+            elsewhere = not inside.exists() and path.exists() and not annex.content_missing(inside)
+            path = path.absolute() if elsewhere else inside
         if path.exists() or annex.content_missing(path):
             found[path] = None
         else:
@@ -132,10 +134,19 @@ def manifests_of_plan(plan: Path, dataset: Path, on_problem: Tell) -> list[Path]
 # -------------------------------------------------------------------------------------------------- jobs
 
 
-def is_done(path: Path, results: Path) -> bool:
+def is_done(path: Path, results: Path, on_runner: Tell = lambda runner: None) -> bool:
     """Whether every chunk of a manifest has a result that did not fail.
 
     Which model it is of is not asked: that is what a run does.
+
+    Parameters
+    ----------
+    path
+        The manifest.
+    results
+        The output folder.
+    on_runner
+        Told of the runner that made each result.
     """
     names: dict[str, set[str]] = {}
     some = False
@@ -150,6 +161,7 @@ def is_done(path: Path, results: Path) -> bool:
             stored = read_result(result, ignore)
             if stored is None or stored.document.get("status") == "failed":
                 return False
+            on_runner(str(stored.document.get("runner") or "an unknown runner"))
         some = True
     return some
 

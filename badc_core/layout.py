@@ -1,4 +1,4 @@
-"""Where things lie: paths of datasets, results, logs and run folders. Pure functions of paths.
+"""Where things lie: paths of datasets, sources, results, logs and run folders.
 
 A dataset is a folder that holds ``.datalad``. Links are never resolved here: in a dataset, files are links whose
 targets have meaningless names.
@@ -23,8 +23,10 @@ __all__ = [
     "default_telemetry_log",
     "output_base",
     "relative_to_dataset",
+    "resolve_source",
     "result_path",
     "source_candidates",
+    "source_name",
     "telemetry_slug",
 ]
 
@@ -150,10 +152,87 @@ def default_telemetry_log(manifest: Path, first_source: Path | None, output_dir:
 
 
 def source_candidates(source: Path, manifest: Path) -> Iterator[Path]:
-    """Yield the places a manifest's `source_path` may mean, in the order in which to try them."""
-    yield source if source.is_absolute() else Path.cwd() / source
-    if not source.is_absolute():
-        root = dataset_root(manifest)
-        if root is not None:
-            yield root / source
-        yield manifest.absolute().parent / source
+    """Yield the places a manifest's `source_path` may mean, in the order in which to try them.
+
+    The manifest's own dataset comes first: who works on a clone from a folder that holds files of the same names, such
+    as the original, means the clone's.
+    """
+    if source.is_absolute():
+        yield source
+        return
+    root = dataset_root(manifest)
+    if root is not None:
+        yield root / source
+    yield Path.cwd() / source
+    yield manifest.absolute().parent / source
+
+
+def resolve_source(source: Path, manifest: Path) -> Path:
+    """Return the file that a manifest's `source_path` means.
+
+    An absolute path is taken as it is, without a look at the disk. A relative one counts from the manifest's dataset,
+    the working folder or the manifest's folder. Where only one of these places has the folder, it is that one; where
+    several have it, the first that has the file. Where nothing is found it is the first place, for the message.
+    Folders are looked for once per process, so a million chunk files do not cost a million questions.
+
+    Parameters
+    ----------
+    source
+        As read from the manifest.
+    manifest
+        Where it was read from.
+    """
+    if source.is_absolute():
+        return source
+    folders = _places(source.parent, manifest, os.getcwd())  # noqa: PTH109 - a text is the cheaper key
+    if not folders:
+        folders = _places.__wrapped__(source.parent, manifest, "")  # may have been made since
+    if len(folders) == 1:
+        return folders[0] / source.name
+    for folder in folders:
+        if os.path.lexists(folder / source.name):
+            return folder / source.name
+    return next(source_candidates(source, manifest))
+
+
+@functools.lru_cache(maxsize=4096)
+def _places(folder: Path, manifest: Path, working_folder: str) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if os.path.isdir(place)))  # noqa: PTH112 - never raises
+
+
+def source_name(source: Path, dataset: Path | None) -> str:
+    """Return how a manifest names a source: from the root of the manifest's dataset where it holds the source.
+
+    Copies and clones of a dataset then name their own files. Any other source is named as it is.
+
+    Parameters
+    ----------
+    source
+        The file.
+    dataset
+        That holds the manifest; ``None``: none does.
+    """
+    text = str(source)
+    if dataset is None or not source.is_absolute():
+        return text
+    folder, _, name = text.rpartition("/")
+    within = _within(folder, dataset)
+    return text if within is None else f"{within}/{name}" if within else name
+
+
+@functools.lru_cache(maxsize=4096)
+def _within(folder: str, dataset: Path) -> str | None:
+    """Return a folder as it reads from a dataset that may have been reached by another name, through a link."""
+    plain = Path(os.path.normpath(folder))
+    path = plain if _same(plain, folder) else Path(folder)  # `..` behind a link leads elsewhere
+    for parent in (path, *path.parents):
+        if parent == dataset or _same(parent, dataset):
+            return "" if parent == path else str(path.relative_to(parent))
+    return None
+
+
+def _same(one: Path, other: Path | str) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -7,14 +7,14 @@ functions can be had from here, too.
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import attrs
+
 from badc_core.csvfile import Table, field, whole_number, writing
 from badc_core.errors import ManifestError
-from badc_core.layout import check_id, source_candidates
+from badc_core.layout import check_id, dataset_root, resolve_source, source_name
 from badc_core.model import Chunk
 from badc_core.recordings_table import (
     RECORDING_COLUMNS,
@@ -34,6 +34,7 @@ __all__ = [
     "is_recordings_file",
     "read",
     "read_recordings",
+    "read_resolved",
     "recordings_path",
     "resolve_source",
     "write",
@@ -119,10 +120,27 @@ def read(path: Path) -> Iterator[Chunk]:
         )
 
 
+def read_resolved(path: Path) -> Iterator[Chunk]:
+    """Yield the chunks of a manifest as :func:`read` does, each with the file that its source means.
+
+    Parameters
+    ----------
+    path
+        The manifest.
+    """
+    last: tuple[Path | None, Path] = None, path
+    for chunk in read(path):
+        # Rows of one source share the very Path object.
+        if chunk.source_path is not last[0]:
+            last = chunk.source_path, resolve_source(chunk.source_path, path)
+        yield chunk if last[1] == chunk.source_path else attrs.evolve(chunk, source_path=last[1])
+
+
 def write(path: Path, chunks: Iterable[Chunk]) -> int:
     """Write a manifest whole, and return the number of its rows.
 
     Nothing appears at `path` before the last chunk was taken. Fields are quoted only where CSV (RFC 4180) needs it.
+    Sources in the dataset that holds `path` are named from its root, so that its copies and clones name their own.
 
     Parameters
     ----------
@@ -140,47 +158,15 @@ def write(path: Path, chunks: Iterable[Chunk]) -> int:
     """
     count = 0
     last_id = None
+    root = dataset_root(path)
     with writing(path, COLUMNS) as file:
         for chunk in chunks:
             if chunk.recording_id != last_id:
                 last_id = check_id(chunk.recording_id, "recording_id")
             check_id(chunk.chunk_id, "chunk_id")
-            file.write(_row(chunk))
+            file.write(_row(chunk, source_name(chunk.source_path, root)))
             count += 1
     return count
-
-
-def resolve_source(source: Path, manifest: Path) -> Path:
-    """Return the file that a manifest's `source_path` means.
-
-    An absolute path is taken as it is, without a look at the disk. A relative one counts from the working folder, the
-    manifest's dataset or the manifest's folder. Where only one of these places has the folder, it is that one; where
-    several have it, the first that has the file. Where nothing is found it is the first place, for the message.
-    Folders are looked for once per process, so a million chunk files do not cost a million questions.
-
-    Parameters
-    ----------
-    source
-        As read from the manifest.
-    manifest
-        Where it was read from.
-    """
-    if source.is_absolute():
-        return source
-    folders = _places(source.parent, manifest, os.getcwd())  # noqa: PTH109 - a text is the cheaper key
-    if not folders:
-        folders = _places.__wrapped__(source.parent, manifest, "")  # may have been made since
-    if len(folders) == 1:
-        return folders[0] / source.name
-    for folder in folders:
-        if os.path.lexists(folder / source.name):
-            return folder / source.name
-    return next(source_candidates(source, manifest))
-
-
-@functools.lru_cache(maxsize=4096)
-def _places(folder: Path, manifest: Path, working_folder: str) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(place for place in source_candidates(folder, manifest) if os.path.isdir(place)))  # noqa: PTH112 - never raises
 
 
 def _source(text: str, table: Table) -> Path:
@@ -217,7 +203,7 @@ def _cell(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _row(chunk: Chunk) -> str:
+def _row(chunk: Chunk, source: str) -> str:
     digest = chunk.sha256
     notes = chunk.notes or ""
     if digest is None:
@@ -225,7 +211,7 @@ def _row(chunk: Chunk) -> str:
         if notes.startswith(DRY_RUN) and (notes == DRY_RUN or notes.startswith(f"{DRY_RUN}; ")):
             digest, notes = DRY_RUN, notes[len(DRY_RUN) + 2 :]
     return (
-        f"{field(chunk.recording_id)},{field(chunk.chunk_id)},{field(str(chunk.source_path))},"
+        f"{field(chunk.recording_id)},{field(chunk.chunk_id)},{field(source)},"
         f"{_cell(chunk.start_ms)},{_cell(chunk.end_ms)},{_cell(chunk.overlap_ms)},"
         f"{field(digest)},{field(notes)},{_cell(chunk.offset_ms)}\n"
     )

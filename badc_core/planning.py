@@ -22,6 +22,8 @@ __all__ = ["Counted", "TaskSource"]
 
 _log = get_logger("planning")
 
+_ANEW = "--replace (of `badc infer orchestrate` and `badc pipeline run`: --rerun-all)"
+
 
 @define
 class Counted:
@@ -269,7 +271,7 @@ class TaskSource:
                 f"{folder} holds a result for chunk {chunk.chunk_id} that does not say which model and options "
                 "made it, as BADC 0.1 wrote them.",
                 hint="To count such results as done, give the summary of their run: --resume-summary FILE. "
-                "To make them anew: --replace. Or choose another --output-dir.",
+                f"To make them anew: {_ANEW}. Or choose another --output-dir.",
             )
         if state == "elsewhere":
             return MixedResultsError(
@@ -280,7 +282,7 @@ class TaskSource:
         return MixedResultsError(
             f"{folder} holds a result for chunk {chunk.chunk_id} that another runner, model or options made "
             f"(not {self.runner} with fingerprint {self.fingerprint}).",
-            hint="Choose another --output-dir to keep both, or --replace to make these results anew.",
+            hint=f"Choose another --output-dir to keep both, or {_ANEW} to make these results anew.",
         )
 
 

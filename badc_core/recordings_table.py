@@ -12,7 +12,7 @@ from typing import Any
 
 from badc_core.csvfile import Table, decimal_number, field, whole_number, writing
 from badc_core.errors import ManifestError
-from badc_core.layout import check_id
+from badc_core.layout import check_id, dataset_root, resolve_source, source_name
 from badc_core.model import Recording
 
 __all__ = [
@@ -53,7 +53,7 @@ def is_recordings_file(path: Path) -> bool:
 
 
 def write_recordings(manifest_path: Path, recordings: Iterable[Recording]) -> Path:
-    """Write the recordings of a manifest beside it, whole, and return the file.
+    """Write the recordings of a manifest beside it, whole, and return the file; paths as those of sources.
 
     Raises
     ------
@@ -63,10 +63,12 @@ def write_recordings(manifest_path: Path, recordings: Iterable[Recording]) -> Pa
         The system refused.
     """
     target = recordings_path(manifest_path)
+    root = dataset_root(manifest_path)
     with writing(target, RECORDING_COLUMNS) as file:
         for recording in recordings:
             check_id(recording.recording_id, "recording_id")
             values: list[Any] = [getattr(recording, name) for name in RECORDING_COLUMNS]
+            values[RECORDING_COLUMNS.index("path")] = source_name(recording.path, root)
             values[RECORDING_COLUMNS.index("started_at")] = recording.started_at and recording.started_at.isoformat()
             file.write(",".join("" if value is None else field(str(value)) for value in values) + "\n")
     return target
@@ -146,10 +148,10 @@ def _rows(manifest_path: Path) -> Iterator[tuple[Recording, Table]]:
     if os.path.lexists(path):
         table = Table(path, RECORDING_COLUMNS, 2)
         for row in table:
-            yield _recording(dict(zip(RECORDING_COLUMNS, row, strict=True)), table), table
+            yield _recording(dict(zip(RECORDING_COLUMNS, row, strict=True)), table, manifest_path), table
 
 
-def _recording(row: dict[str, str], table: Table) -> Recording:
+def _recording(row: dict[str, str], table: Table, manifest_path: Path) -> Recording:
     from badc_core.serde import parse_start_time
 
     try:
@@ -163,7 +165,7 @@ def _recording(row: dict[str, str], table: Table) -> Recording:
         ) from None
     return Recording(
         recording_id=recording_id,
-        path=Path(row["path"]),
+        path=resolve_source(Path(row["path"]), manifest_path),
         sample_rate_hz=whole_number(row["sample_rate_hz"]),
         channels=whole_number(row["channels"]),
         duration_ms=whole_number(row["duration_ms"]),

@@ -29,7 +29,7 @@ from typing import Any
 from badc_core.atomic import explain, write_text
 from badc_core.errors import ManifestError, UsageError
 
-__all__ = ["changing", "datasets_of", "read_registry", "registry_path", "registry_text"]
+__all__ = ["changing", "datasets_of", "folder_of", "read_registry", "registry_path", "registry_text"]
 
 DATASETS = "datasets"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -63,6 +63,12 @@ def read_registry(path: Path) -> dict[str, Any]:
             f"{path} holds no tables [{DATASETS}.NAME].", hint="Mend it, or move it away to begin anew."
         )
     return found
+
+
+def folder_of(table: Mapping[str, Any]) -> Path | None:
+    """Return where a dataset lies; ``None`` when its table does not say, or not with a text."""
+    path = table.get("path")
+    return Path(os.path.expanduser(path)) if isinstance(path, str) and path else None  # noqa: PTH111 - never raises
 
 
 def datasets_of(registry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -92,6 +92,8 @@ def to_line(event: Event) -> bytes:
             details = {**details, key: text[-OUTPUT_LIMIT:]}
     if details.get("gpu_metrics", details) is None:
         details = {**details, "gpu_metrics": {"before": None, "after": None}}
+    if ":" in event.worker:  # on one of several machines: only this tells equal devices of theirs apart
+        details = {**details, "worker": event.worker}
     device = event.device
     on_gpu = device.kind == "gpu"
     return (

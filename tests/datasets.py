@@ -47,7 +47,7 @@ def plan_of(path: Path) -> list[dict[str, Any]]:
 def untested(command: click.Command) -> set[str]:
     """Return the options that no test of an orchestrate command names; they share most of theirs."""
     here = Path(__file__).parent
-    files = [here / "test_cli_infer_orchestrate.py", here / "test_cli_pipeline.py"]
+    files = [here / "test_cli_infer_orchestrate.py", here / "test_cli_pipeline.py", here / "test_bundling.py"]
     files.append(here.parent / "plugins/badc-slurm/tests/test_by_hand.py")
     tested = "".join(path.read_text("utf-8") for path in files)
     options = [option for option in command.params if isinstance(option, click.Option)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,43 @@ def test_a_process_number_used_again_is_another_process(tmp_path: Path):
     held = claims.claim(tmp_path, "run-1")
     held.path.write_text(json.dumps({**held.holder, "process_started": "1"}))
     assert claims.claim(tmp_path, "run-2").holder["run_id"] == "run-2"
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [_dangling, Path.mkdir])
+def test_what_is_no_file_is_nobodys_claim(make: Callable[[Path], None], tmp_path: Path):
+    """A clone of a dataset in which a claim was saved has a link to nowhere in its place."""
+    state = tmp_path / ".badc"
+    state.mkdir()
+    make(state / "claim.json")
+    held = claims.claim(tmp_path, "run-1")
+    assert json.loads(held.path.read_text())["run_id"] == "run-1"
+    held.release()
+    make(held.path)
+    make(state / f"claim-{claims._digest('a share')}.json")
+    claims.claim(tmp_path, "run-2").release()
+    claims.claim(tmp_path, "run-3", share="a share").release()
+
+
+@pytest.mark.parametrize(("stops", "expected"), [(False, StoreError), (True, Interrupted)])
+def test_a_claim_that_is_never_there_and_never_free(
+    stops: bool, expected: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(claims, "ASK_EVERY_S", 0.001)
+    monkeypatch.setattr(claims, "_take", lambda path, me: False)
+    with pytest.raises(expected):
+        claims.claim(tmp_path, "run-1", stopping=lambda: stops)
+
+
+def test_who_is_set_aside_by_mistake_gets_the_claim_back(tmp_path: Path):
+    """Another found the same rubbish, and was quicker: what is set aside is a living claim by now."""
+    held = claims.claim(tmp_path, "run-1")
+    claims._set_aside(held.path, None)
+    held.verify()
+    assert [path.name for path in held.path.parent.iterdir()] == ["claim.json"]
 
 
 def test_who_lost_a_claim_finds_out(tmp_path: Path):

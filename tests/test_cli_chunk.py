@@ -233,7 +233,7 @@ def test_run_in_a_dataset_takes_the_name_of_the_link(cli, isolated: Path):
     cli("chunk", "run", dataset / "audio/deep/REC1.wav", "--chunk-duration", 1).ok()
     made = rows(dataset / "manifests/REC1.csv")
     assert [row["recording_id"] for row in made] == ["REC1", "REC1"]
-    assert made[0]["source_path"] == str(dataset / "artifacts/chunks/REC1/REC1_chunk_0_1000.wav")
+    assert made[0]["source_path"] == "artifacts/chunks/REC1/REC1_chunk_0_1000.wav"
     cli(
         "chunk",
         "run",
@@ -245,7 +245,7 @@ def test_run_in_a_dataset_takes_the_name_of_the_link(cli, isolated: Path):
         "--manifest",
         "m/x.csv",
     ).ok()
-    assert rows(dataset / "m/x.csv")[0]["source_path"] == str(dataset / "o/REC1_chunk_0_1000.wav")
+    assert rows(dataset / "m/x.csv")[0]["source_path"] == "o/REC1_chunk_0_1000.wav"
 
 
 def test_run_relative_options_count_from_here_outside_a_dataset(cli, isolated: Path):

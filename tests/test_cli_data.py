@@ -14,6 +14,7 @@ import pytest
 from datalad_tools import identify, needs_tools, tool
 
 from badc_core import annex, connecting, datalad
+from badc_core.registry import registry_path
 
 NAME = "my set's"
 
@@ -175,6 +176,24 @@ def test_a_submodule_belongs_to_its_repository(
     assert list((isolated / "data/datalad/x").iterdir()) == []
     assert "cloned" in cli("data", "connect", "x").ok().stdout
     assert (isolated / "data/datalad/x/one.txt").exists()
+
+
+def test_a_registry_that_was_edited_by_hand(cli: Callable[..., Any], isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """No path, a path that is none, and one that begins at home."""
+    monkeypatch.setenv("HOME", str(isolated))
+    (isolated / "kept").mkdir()
+    (isolated / "kept/file").touch()
+    registry_path().parent.mkdir(parents=True, exist_ok=True)
+    texts = ("[datasets.a]\npath = 5\nurl = 5\n", "[datasets.b]\n", '[datasets.c]\npath = "~/kept"\n')
+    registry_path().write_text("".join(texts))
+    told = json.loads(cli("data", "status", "--json").ok().stdout)
+    assert {name: entry["present"] for name, entry in told.items()} == {"a": False, "b": False, "c": True}
+    cli("data", "status", "--details", "--show-siblings").ok()
+    refused = cli("data", "disconnect", "a")
+    assert (refused.code, "the path of the dataset 'a' is no text: 5" in refused.stderr) == (1, True)
+    assert "data.toml" in refused.stderr
+    assert cli("data", "connect", "a", "--dry-run").code == 0
+    cli("data", "disconnect", "c").ok()
 
 
 def test_status_of_all(cli: Callable[..., Any], isolated: Path, source: Path):

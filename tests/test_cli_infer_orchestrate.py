@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import runs
 from datasets import NAMES, install_lab, make_recordings, plan_of, results, untested
@@ -68,6 +67,7 @@ def asked(orchestrate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> C
 
         with monkeypatch.context() as patch:
             patch.setattr(engine, "run", note)
+            patch.setattr(infer_orchestrate, "check_work", lambda work: None)
             assert orchestrate("--apply", *options).code == 3
         return seen
 
@@ -184,6 +184,8 @@ def test_chunks_that_are_not_complete_are_refused(orchestrate: Callable[..., Any
         assert done.code == 1
         assert str(file) in done.stderr
         assert "--allow-partial-chunks" in done.stderr
+        words = shlex.split(done.stderr.splitlines()[-1].partition(": badc ")[2])
+    assert (words[:3], "--include-existing" in words) == (["chunk", "orchestrate", str(dataset)], status is None)
     assert results(dataset) == []
     assert not Path("p.json").exists()
     done = orchestrate("--stub-runner", "--apply", "--allow-partial-chunks").ok()
@@ -217,7 +219,8 @@ def test_apply(orchestrate: Callable[..., Any], dataset: Path):
     assert results(dataset)[:2] == ["a/a_chunk_0_3000", "a/a_chunk_3000_6000"]
     assert len(results(dataset)) == 9
     assert summary_path(dataset / "artifacts/telemetry/infer/b c.jsonl").exists()
-    assert "Nothing to analyse" in orchestrate("--stub-runner", "--apply").ok().stdout
+    said = orchestrate("--stub-runner", "--apply").ok().stdout
+    assert ("Nothing to analyse" in said, "--include-existing" in said) == (True, True)
     (dataset / "artifacts/infer/a/a_chunk_0_3000.json").unlink()
     assert "[1/1] a: 1 chunk in" in orchestrate("--stub-runner", "--apply", "--skip-existing").ok().stdout
 
@@ -297,6 +300,28 @@ def test_failures_do_not_stop_the_rest(orchestrate: Callable[..., Any], dataset:
     assert "[1/1] b c: 3 chunks" in orchestrate("--apply", "--runner", "lab").ok().stdout
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--runner", "lab", "-o", "nonsense=1"), ("--stub-runner", "-s", "nonsense=1")],
+    ids=["runner", "scheduler"],
+)
+def test_a_wrong_option_is_said_once_and_before_anything_is_done(
+    options: tuple[str, ...], orchestrate: Callable[..., Any], dataset: Path
+):
+    done = orchestrate("--apply", *options)
+    assert (done.code, done.stderr.count("nonsense"), results(dataset)) == (2, 1, [])
+
+
+def test_results_of_another_runner_are_told(orchestrate: Callable[..., Any], dataset: Path):
+    """They count as done, as in BADC 0.1; but nobody shall think that they are of the runner asked for."""
+    orchestrate("--stub-runner", "--apply").ok()
+    assert "with results of" not in orchestrate("--stub-runner", "--apply").ok().stderr
+    said = orchestrate("--runner", "lab", "--apply").ok().stderr
+    assert "3 manifests counted as done, with results of stub, not of lab." in said
+    assert "--include-existing" in said
+    assert "[3/3]" in orchestrate("--runner", "lab", "--apply", "--include-existing").ok().stdout
+
+
 def test_runners_that_contradict_each_other(orchestrate: Callable[..., Any]):
     assert orchestrate("--runner", "lab", "--use-hawkears").code == 2
     assert orchestrate("--stub-runner", "--hawkears-arg", "--x").code == 2
@@ -318,87 +343,6 @@ def test_stopped_by_a_signal(dataset: Path):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert len(results(dataset)) == 9
-
-
-# ------------------------------------------------------------------------------------------------- reports
-
-
-def test_bundles(orchestrate: Callable[..., Any], dataset: Path):
-    options = ("--runner", "lab", "--apply", "--bundle")
-    done = orchestrate(*options, "--bundle-rollup", "--bundle-bucket-minutes", 7, "--bundle-rollup-limit", 2).ok()
-    folder = dataset / "artifacts/aggregate"
-    for name in NAMES:
-        for made in ("_summary.csv", ".parquet", ".duckdb", "_quicklook/labels.csv", "_duckdb_exports/timeline.csv"):
-            assert (folder / f"{name}{made}").exists(), made
-        assert json.loads((folder / f"{name}_parquet_report/summary.json").read_text())["bucket_minutes"] == 7
-    rolled = list(csv.DictReader((folder / "aggregate_summary/recording_summary.csv").open(newline="")))
-    assert len(rolled) == 2
-    assert "of 3 tables." in done.stdout
-
-
-def test_reports_that_are_missing_are_made(orchestrate: Callable[..., Any], dataset: Path):
-    """Of results that were there without them, and of a run that was killed before the last file was written."""
-    orchestrate("--stub-runner", "--apply").ok()
-    bundle = ("--stub-runner", "--apply", "--bundle")
-    assert "[3/3]" in orchestrate(*bundle).ok().stdout
-    assert "Nothing to analyse" in orchestrate(*bundle).ok().stdout
-    last = dataset / "artifacts/aggregate/b c_duckdb_exports/timeline.csv"
-    last.unlink()
-    assert "[1/1] b c: 0 chunks in" in orchestrate(*bundle).ok().stdout
-    assert last.exists()
-
-
-def test_bundles_where_the_user_says(orchestrate: Callable[..., Any], dataset: Path):
-    options = ("--runner", "lab", "--apply", "--limit", 1, "--bundle", "--bundle-aggregate-dir", "tab les")
-    orchestrate(*options, "--bundle-no-rollup").ok()
-    assert (dataset / "tab les/a.parquet").exists()
-    assert not (dataset / "tab les/aggregate_summary").exists()
-    options = ("--runner", "lab", "--apply", "--limit", 1, "--bundle", "--bundle-rollup")
-    orchestrate(*options, "--bundle-rollup-export-dir", "rolled").ok()
-    assert (dataset / "rolled/label_summary.csv").exists()
-    assert not (dataset / "artifacts/aggregate/aggregate_summary").exists()
-
-
-def test_no_bundles_unless_told(orchestrate: Callable[..., Any], dataset: Path):
-    orchestrate("--stub-runner", "--apply", "--no-bundle").ok()
-    assert not (dataset / "artifacts/aggregate").exists()
-
-
-def test_bundles_are_those_of_the_commands(orchestrate: Any, cli: Any, dataset: Path, isolated: Path):
-    """The same bytes as by hand."""
-    orchestrate("--runner", "lab", "--apply", "--bundle").ok()
-    folder = dataset / "artifacts/aggregate"
-    tables = ("--output", "t.csv", "--parquet", "t.parquet")
-    cli("infer", "aggregate", dataset / "artifacts/infer/a", "--manifest", dataset / "manifests/a.csv", *tables).ok()
-    assert (isolated / "t.csv").read_bytes() == (folder / "a_summary.csv").read_bytes()
-    assert (isolated / "t.parquet").read_bytes() == (folder / "a.parquet").read_bytes()
-
-
-def test_bundles_without_the_plugin_are_refused_before_any_work(
-    orchestrate: Callable[..., Any], dataset: Path, monkeypatch: pytest.MonkeyPatch
-):
-    import badc_core.cli.calling as calling
-
-    def nothing(ctx: click.Context, group: str, name: str) -> Any:
-        return original(ctx, group, "no-such")
-
-    original = calling.find
-    monkeypatch.setattr("badc_core.cli.bundling.find", nothing)
-    done = orchestrate("--stub-runner", "--apply", "--bundle")
-    assert (done.code, "badc-duckdb" in done.stderr, results(dataset)) == (1, True, [])
-
-
-def test_a_manifest_of_several_recordings_has_results_but_no_bundle(orchestrate: Callable[..., Any], dataset: Path):
-    lines = [(dataset / f"manifests/{name}.csv").read_text().splitlines() for name in NAMES[:2]]
-    for name in NAMES:
-        (dataset / f"manifests/{name}.csv").unlink()
-    (dataset / "manifests/all.csv").write_text("\n".join([*lines[0], *lines[1][1:]]) + "\n")
-    options = ("--stub-runner", "--apply", "--bundle", "--allow-partial-chunks")
-    done = orchestrate(*options)
-    assert done.code == 3
-    assert "all has no reports" in done.stderr
-    assert len(results(dataset)) == 6
-    assert "Nothing to analyse" in orchestrate(*options).ok().stdout
 
 
 # ------------------------------------------------------------------------------------------------- datalad

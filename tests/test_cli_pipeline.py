@@ -93,6 +93,7 @@ def test_pipeline_options_of_analysing(pipe: Callable[..., Any], recordings: Pat
         raise engine.StoreError("not run")
 
     monkeypatch.setattr(engine, "run", note)
+    monkeypatch.setattr(pipeline, "check_work", lambda work: None)
     options = ("--use-hawkears", "--hawkears-arg", "--x", "--max-gpus", 1, "--cpu-workers", 2, "-s", "a=b")
     assert pipe("--no-bundle", *options, "--no-record-datalad").code == 3
     assert pipe("--no-bundle", "--runner", "lab", "-o", "batch=1", "--record-datalad").code == 3
@@ -105,6 +106,11 @@ def test_pipeline_options_of_analysing(pipe: Callable[..., Any], recordings: Pat
     )
     assert seen[0].scheduler_options == {"a": "b"}
     assert (seen[3].runner, seen[3].options, seen[6].scheduler) == ("lab", {"batch": "1"}, "local")
+
+
+def test_a_wrong_option_is_said_before_anything_is_cut(pipe: Callable[..., Any], recordings: Path):
+    done = pipe("--runner", "lab", "-o", "nonsense=1")
+    assert (done.code, done.stderr.count("nonsense"), (recordings / "manifests").exists()) == (2, 1, False)
 
 
 def test_pipeline_reports(pipe: Callable[..., Any], recordings: Path):

@@ -104,7 +104,7 @@ def test_cutting_is_recorded(cli, dataset: Path):
         chunks = list(manifest.read(dataset / f"manifests/{name}.csv"))
         assert [chunk.start_ms for chunk in chunks] == [0, 1000]
         files = [dataset / f"manifests/{name}.csv", dataset / f"manifests/{name}.recordings.csv"]
-        files += [chunk.source_path for chunk in chunks]
+        files += [dataset / chunk.source_path for chunk in chunks]
         assert all(annex.is_link(path) and path.exists() for path in files)
         assert read_status(dataset / "artifacts/chunks" / name) == "completed"
     assert "Nothing to cut" in cli(*cutting(dataset, "--apply")).ok().stdout

@@ -58,6 +58,37 @@ def test_the_pipeline_is_recorded_step_by_step(cli: Any, dataset: Path):
     assert commits(dataset) == before
 
 
+def test_a_clone_works_on_its_own_files(cli: Any, dataset: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whether or not the original is still there, and wherever one stands."""
+    clone = isolated / "clone"
+    tool("datalad", "clone", dataset, clone, at=isolated)
+    tool("datalad", "get", ".", at=clone)
+    monkeypatch.chdir(dataset)
+    cli("infer", "run", clone / "manifests/a.csv", "--runner", "stub").ok()
+    assert (len(results(clone)), results(dataset)) == (2, [])
+    dataset.rename(isolated / "gone")
+    monkeypatch.chdir(isolated)
+    cli("infer", "run", clone / f"manifests/{NAMES[1]}.csv", "--runner", "stub").ok()
+    assert len(results(clone)) == 4
+
+
+def test_the_pipeline_goes_on_in_a_clone(cli: Any, dataset: Path, isolated: Path):
+    options = ("--chunk-duration", 1, "--no-bundle")
+    write(dataset / "audio/new.wav", noise(1))
+    tool("datalad", "save", "-m", "another", at=dataset)
+    cli("pipeline", "run", dataset, *options).ok()
+    tool("datalad", "save", "-m", "the plan", at=dataset)
+    clone = isolated / "clone"
+    tool("datalad", "clone", dataset, clone, at=isolated)
+    tool("datalad", "get", ".", at=clone)
+    before = commits(dataset)
+    dataset.rename(isolated / "gone")
+    done = cli("pipeline", "run", clone, *options, "--rerun-all").ok()
+    assert "1 recording to analyse" in done.stdout
+    assert commits(clone)[0] == "[DATALAD RUNCMD] badc infer new"
+    assert commits(isolated / "gone") == before
+
+
 def test_locked_manifests_keep_their_names(cli: Any, dataset: Path):
     """What links point to has meaningless names; none of them gets into results, logs or plans."""
     assert annex.is_link(dataset / "manifests/a.csv")

@@ -277,21 +277,60 @@ def test_where_a_source_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     manifests = dataset / "manifests"
     for folder in (here / "audio", dataset / "audio", manifests / "near"):
         folder.mkdir(parents=True)
+    (here / "audio/here.wav").write_bytes(b"x")
     for file in (here / "audio/a.wav", dataset / "audio/b.wav", manifests / "near/c.wav", dataset / "audio/a.wav"):
         file.write_bytes(b"x")
     (dataset / "audio/link.wav").symlink_to("../nowhere")
     monkeypatch.chdir(here)
     book = manifests / "m.csv"
     assert manifest.resolve_source(Path("/nowhere/a.wav"), book) == Path("/nowhere/a.wav")
-    assert manifest.resolve_source(Path("audio/a.wav"), book) == here / "audio/a.wav"
+    assert manifest.resolve_source(Path("audio/a.wav"), book) == dataset / "audio/a.wav", "not of where one stands"
+    assert manifest.resolve_source(Path("audio/here.wav"), book) == here / "audio/here.wav"
     assert manifest.resolve_source(Path("audio/b.wav"), book) == dataset / "audio/b.wav"
     assert manifest.resolve_source(Path("audio/link.wav"), book) == dataset / "audio/link.wav"
     assert manifest.resolve_source(Path("near/c.wav"), book) == manifests / "near/c.wav"
-    assert manifest.resolve_source(Path("audio/none.wav"), book) == here / "audio/none.wav"
-    assert manifest.resolve_source(Path("later/d.wav"), book) == here / "later/d.wav"
+    assert manifest.resolve_source(Path("audio/none.wav"), book) == dataset / "audio/none.wav"
+    assert manifest.resolve_source(Path("later/d.wav"), book) == dataset / "later/d.wav"
     (dataset / "later").mkdir()
     (dataset / "later/d.wav").write_bytes(b"x")
     assert manifest.resolve_source(Path("later/d.wav"), book) == dataset / "later/d.wav"
+
+
+def test_sources_in_the_manifest_s_dataset_are_named_from_its_root(tmp_path: Path) -> None:
+    """So its copies and clones name their own; anything else is named as it is."""
+    dataset = tmp_path / "set"
+    for folder in (dataset / ".datalad", dataset / "sub/.datalad", dataset / "audio"):
+        folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(dataset)
+    given = {
+        dataset / "audio/a.wav": "audio/a.wav",
+        dataset / "b.wav": "b.wav",
+        dataset / "not yet/c.wav": "not yet/c.wav",
+        dataset / "sub/d.wav": "sub/d.wav",
+        tmp_path / "link/audio/e.wav": "audio/e.wav",
+        dataset / "sub/../audio/f.wav": "audio/f.wav",
+        Path("audio/g.wav"): "audio/g.wav",
+        tmp_path / "h.wav": str(tmp_path / "h.wav"),
+    }
+    chunks = [Chunk(f"c{n}", "r", path, 0, 1000) for n, path in enumerate(given)]
+    for book in (dataset / "deep/m.csv", tmp_path / "link/m.csv"):
+        manifest.write(book, chunks)
+        assert [str(chunk.source_path) for chunk in manifest.read(book)] == list(given.values())
+        manifest.write_recordings(book, [Recording("r", dataset / "audio/a.wav")])
+        assert "r,audio/a.wav," in manifest.recordings_path(book).read_text()
+        assert manifest.read_recordings(book)["r"].path.parent.samefile(dataset / "audio")
+    elsewhere = tmp_path / "m.csv"
+    manifest.write(elsewhere, chunks)
+    assert [chunk.source_path for chunk in manifest.read(elsewhere)] == list(given)
+
+
+def test_read_resolved(tmp_path: Path) -> None:
+    (tmp_path / ".datalad").mkdir()
+    (tmp_path / "a").mkdir()
+    chunks = [Chunk(f"c{n}", "r", tmp_path / "a/x.wav", n, n + 1) for n in range(3)]
+    manifest.write(tmp_path / "m.csv", chunks)
+    assert [chunk.source_path for chunk in manifest.read(tmp_path / "m.csv")] == [Path("a/x.wav")] * 3
+    assert [chunk.source_path for chunk in manifest.read_resolved(tmp_path / "m.csv")] == [tmp_path / "a/x.wav"] * 3
 
 
 def test_sources_of_one_folder_cost_no_question_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,12 @@ def test_a_line_has_the_eight_keys_of_badc_0_1_in_their_order() -> None:
         ("runtime_s", 3.2),
         ("details", {"attempt": 2, "returncode": 1, "backoff_s": 4}),
     ]
+
+
+def test_where_workers_are_on_several_machines_a_line_says_which() -> None:
+    found = json.loads(to_line(attrs.evolve(event(attempt=1), worker="n1:cpu-0")))
+    assert found["details"] == {"attempt": 1, "worker": "n1:cpu-0"}
+    assert "worker" not in json.loads(to_line(event(attempt=1)))["details"]
 
 
 def test_a_cpu_worker_has_no_gpu() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from attrs import frozen
 
 from badc_core.cli.calling import call, find
 from badc_core.cli.options import bucket_option, decorator
-from badc_core.errors import BadcError, ExitCode
+from badc_core.errors import BadcError, ExitCode, UsageError
 from badc_core.infer_jobs import InferJob
 
-__all__ = ["Bundling", "bundle_options"]
+__all__ = ["Bundling", "bundle_options", "check_bundle_options"]
 
 
 def bundle_options(bundle: bool, bucket_minutes: int, rollup: bool) -> Callable[[Any], Any]:
@@ -92,11 +93,20 @@ class Bundling:
         find(self.ctx, "report", "bundle")
         find(self.ctx, "report", "aggregate-dir")
 
-    def is_made(self, name: str, results: Path) -> bool:
-        """Whether the reports of a recording are there, or cannot be made, because it has no results of its own."""
-        return (
-            not results.is_dir() or (self.folder / f"{name}_duckdb_exports" / "timeline.csv").exists()
-        )  # the last file
+    def is_made(self, manifest: Path, results: Path) -> bool:
+        """Whether the reports of a manifest are there and up to date, or cannot be made, for want of such results.
+
+        Parameters
+        ----------
+        manifest
+            Names its reports.
+        results
+            The output folder.
+        """
+        from badc_core.report_facts import are_fresh, results_folder
+
+        found = results_folder(manifest, results)
+        return found is None or are_fresh(self.folder, manifest.stem, manifest, found, self.bucket_minutes)
 
     def make(self, job: InferJob) -> bool:
         """Make tables and reports of one recording; return whether all of its results are in them.
@@ -106,24 +116,51 @@ class Bundling:
         BadcError
             They cannot be made.
         """
+        from badc_core.report_facts import note, results_folder, state_of
+
         name = job.recording_id
-        if not job.recording_output_dir.is_dir():
+        results = results_folder(job.manifest_path, job.output_dir)
+        if results is None:
             raise BadcError(
-                f"There are no results in {job.recording_output_dir}.",
-                hint="Where one manifest holds several recordings, make tables with `badc infer aggregate`.",
+                f"{job.output_dir} has no folder of results that are those of {job.manifest_path} and no others.",
+                hint="A manifest of several recordings, and results in segments, have no reports of their own. "
+                f"Make tables of all: badc infer aggregate {shlex.quote(str(job.output_dir))}",
             )
+        state = state_of(job.manifest_path, results)
         table = self.folder / f"{name}.parquet"
         outputs = ("--output", self.folder / f"{name}_summary.csv", "--parquet", table)
-        arguments = ("--manifest", job.manifest_path, *outputs, "--", job.recording_output_dir)
+        arguments = ("--manifest", job.manifest_path, *outputs, "--", results)
         status = call(self.ctx, "infer", "aggregate", arguments, quiet=True)
         places = ("--output-dir", self.folder, "--run-prefix", name, "--bucket-minutes", self.bucket_minutes)
         if table.exists():
             call(self.ctx, "report", "bundle", ("--parquet", table, *places), quiet=True)
+            note(self.folder, name, table, state, self.bucket_minutes)
         return status == ExitCode.OK
 
     def finish(self) -> bool:
         """Count over all tables, if that is wanted; return whether all could be used."""
-        if not self.rollup or not self.folder.is_dir():
+        if not self.rollup:
+            return True
+        if not self.folder.is_dir():
+            click.echo(f"There are no tables in {self.folder} to count.")
             return True
         arguments = ("--limit", self.rollup_limit, "--export-dir", self.rollup_folder, "--", self.folder)
         return call(self.ctx, "report", "aggregate-dir", arguments) == ExitCode.OK
+
+
+def check_bundle_options(ctx: click.Context, given: Mapping[str, Any]) -> None:
+    """Raise UsageError where a roll-up is asked for, and no tables.
+
+    Parameters
+    ----------
+    ctx
+        Of the command.
+    given
+        Values of :func:`bundle_options`.
+    """
+    typed = ctx.get_parameter_source("bundle_rollup") == click.core.ParameterSource.COMMANDLINE
+    if typed and given["bundle_rollup"] and not given["bundle"]:
+        raise UsageError(
+            "--bundle-rollup goes with --bundle, which makes the tables that it counts.",
+            hint="To count over tables that are there: badc report aggregate-dir FOLDER",
+        )

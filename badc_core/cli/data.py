@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from badc_core.cli.chunk import PATH, settings_of
-from badc_core.errors import ExitCode, UsageError
+from badc_core.errors import ExitCode, ManifestError, UsageError
 
 _path = click.option(
     "--path", type=PATH, default=Path("data/datalad"), show_default=True, help="The folder that holds datasets."
@@ -58,7 +58,7 @@ def connect(
 
     target = path.expanduser().absolute() / check_id(name, "dataset")
     known = datasets_of(read_registry(registry_path())).get(name, {})
-    asked = url or origin(target) or known.get("url") or _of_settings(ctx, name)
+    asked = url or origin(target) or str(known.get("url") or "") or _of_settings(ctx, name)
     if asked and "://" not in asked and Path(asked).expanduser().exists():
         asked = str(Path(asked).expanduser().absolute())
     step = connecting(target, asked, method, pull=pull)
@@ -90,13 +90,17 @@ def disconnect(name: str, drop_content: bool, force: bool, path: Path, dry_run: 
     from badc_core import clocks
     from badc_core.connecting import disconnecting, is_present
     from badc_core.layout import check_id
-    from badc_core.registry import changing, datasets_of, read_registry, registry_path
+    from badc_core.registry import changing, datasets_of, folder_of, read_registry, registry_path
 
     known = datasets_of(read_registry(registry_path())).get(name)
-    if known is None or "path" not in known:
+    target = folder_of(known or {})
+    if target is None:
+        if known and known.get("path"):
+            raise ManifestError(
+                f"{registry_path()}: the path of the dataset {name!r} is no text: {known['path']!r}.",
+                hint='Mend it: path = "/where/it/lies"',
+            )
         target = path.expanduser().absolute() / check_id(name, "dataset")
-    else:
-        target = Path(known["path"]).expanduser()
     if known is None and not is_present(target):
         raise UsageError(f"There is no dataset {name!r}.", hint="`badc data status` lists them.")
     step = disconnecting(target, drop=drop_content, force=force)
@@ -119,14 +123,15 @@ def status(details: bool, show_siblings: bool, as_json: bool) -> int:
     """List the datasets that were connected, and whether they are here."""
     from badc_core.connecting import is_present, siblings
     from badc_core.json_text import dump_json
-    from badc_core.registry import datasets_of, read_registry, registry_path
+    from badc_core.registry import datasets_of, folder_of, read_registry, registry_path
 
     found = datasets_of(read_registry(registry_path()))
     entries: dict[str, dict[str, Any]] = {}
     for name, table in found.items():
-        target = Path(str(table.get("path", "")))
-        entries[name] = {**table, "present": is_present(target)}
-        if show_siblings and is_present(target):
+        target = folder_of(table)
+        present = target is not None and is_present(target)
+        entries[name] = {**table, "present": present}
+        if show_siblings and target is not None and present:
             entries[name]["siblings"] = siblings(target)
     if as_json:
         click.echo(dump_json(entries, indent=True).decode())

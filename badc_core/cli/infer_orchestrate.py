@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from badc_core.cli.carrying_out import carry_out
 from badc_core.cli.chunk import PATH, finish
 from badc_core.cli.chunk_orchestrate import DATASET
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, jobs_of, place_options, work_of, work_options
+from badc_core.cli.infer_work import Work, check_work, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, ExitCode, ManifestError
 from badc_core.infer_jobs import InferJob
@@ -64,12 +65,15 @@ def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     work = work_of(ctx, dataset, given, default="hawkears")
     jobs = _plan(work, given, complaints, reports_of_script(ctx, work, given))
     if not jobs:
-        nothing = f"Nothing to analyse in {work.places.dataset}: no manifest that is not done."
-        click.echo(nothing, err=given["print_datalad_run"])
+        click.echo(_nothing(work, given, complaints), err=given["print_datalad_run"])
+        if given["apply"]:
+            carry_out(jobs, work, complaints)  # counts over all tables, where that is wanted
         return finish(complaints)
     _show(jobs, work.places.dataset, to_stderr=given["print_datalad_run"])
-    if not _chunks_may_be_used(jobs, complaints, required=given["require_complete_chunks"]):
+    if not _chunks_may_be_used(jobs, complaints, work.places.dataset, required=given["require_complete_chunks"]):
         return ExitCode.ERROR
+    if given["apply"]:
+        check_work(work)
     _write_plans(jobs, given)
     if given["slurm_script"] is not None:
         write_script(ctx, jobs, work, given)
@@ -99,6 +103,15 @@ def _plan(work: Work, given: Mapping[str, Any], complaints: Complaints, reports:
     return jobs_of(manifests, work, complaints, given["include_existing"], given["limit"], reports)
 
 
+def _nothing(work: Work, given: Mapping[str, Any], complaints: Complaints) -> str:
+    begin = f"Nothing to analyse in {work.places.dataset}"
+    if complaints.losses:
+        return f"{begin} but for what is named above."
+    if given["include_existing"]:
+        return f"{begin}: there is no such manifest."
+    return f"{begin}: no manifest that is not done; --include-existing takes those, too."
+
+
 def _show(jobs: Sequence[InferJob], dataset: Path, *, to_stderr: bool) -> None:
     width = max(len(job.recording_id) for job in jobs)
     click.echo(f"{counted(len(jobs), 'manifest')} to analyse in {dataset}:", err=to_stderr)
@@ -107,7 +120,7 @@ def _show(jobs: Sequence[InferJob], dataset: Path, *, to_stderr: bool) -> None:
         click.echo(f"  {job.recording_id:<{width}}  chunks: {chunks:<11}  {job.manifest_path}", err=to_stderr)
 
 
-def _chunks_may_be_used(jobs: Sequence[InferJob], complaints: Complaints, *, required: bool) -> bool:
+def _chunks_may_be_used(jobs: Sequence[InferJob], complaints: Complaints, dataset: Path, *, required: bool) -> bool:
     """Tell which recordings have chunk files that are not known to be complete; return whether to go on."""
     from badc_core.infer_jobs import unfinished_chunks
 
@@ -119,8 +132,12 @@ def _chunks_may_be_used(jobs: Sequence[InferJob], complaints: Complaints, *, req
             text = f"{job.recording_id}: its chunk files are {state.replace('_', ' ')} ({job.chunk_status_path})."
         (complaints.lose if required else complaints.warn)(text)
     if doubtful and required:
+        cut = f"badc chunk orchestrate {shlex.quote(str(dataset))} --apply"
+        if not all(job.chunk_status for job in doubtful):
+            cut += " --include-existing"  # what `badc chunk run` cut without --status has a manifest, and counts as cut
         click.echo(
-            "Cut them: badc chunk orchestrate --apply. Or analyse what is there: --allow-partial-chunks", err=True
+            f"Analyse what is there: --allow-partial-chunks. Or cut them, with the same length as before: {cut}",
+            err=True,
         )
     return not (doubtful and required)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import field, frozen
 
-from badc_core.cli.bundling import Bundling
+from badc_core.cli.bundling import Bundling, check_bundle_options
 from badc_core.cli.chunk import PATH, settings_of
 from badc_core.cli.complaints import Complaints
 from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
+from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
 from badc_core.infer_jobs import InferJob, Places
 
 if TYPE_CHECKING:
     from badc_core.runs import RunRequest
 
-__all__ = ["Work", "jobs_of", "place_options", "work_of", "work_options"]
+__all__ = ["Work", "check_work", "jobs_of", "place_options", "work_of", "work_options"]
 
 
 place_options = decorator(
@@ -187,6 +189,7 @@ def work_of(ctx: click.Context, dataset: Path, given: Mapping[str, Any], *, defa
 
 
 def _bundling(ctx: click.Context, places: Places, given: Mapping[str, Any]) -> Bundling | None:
+    check_bundle_options(ctx, given)
     if not given["bundle"]:
         return None
     folder = places.inside(given["bundle_aggregate_dir"])
@@ -210,19 +213,27 @@ def jobs_of(
     include_existing: bool,
     limit: int = 0,
     reports: Bundling | None = None,
+    again: str = "--include-existing",
 ) -> list[InferJob]:
     """Return what is to be analysed of some manifests; see :func:`badc_core.infer_jobs.plan_jobs`.
 
-    Manifests are finished when their reports are made, too, where `reports`, or the work's own, are wanted.
+    Manifests are finished when their reports are made of just these results, too, where `reports`, or the work's own,
+    are wanted. That results are of another runner is told, with `again`, the options that make them anew.
     """
     from badc_core.infer_jobs import is_done, plan_jobs
 
     wanted = reports or work.bundling
+    foreign: Counter[str] = Counter()
 
     def is_finished(path: Path, results: Path) -> bool:
-        return is_done(path, results) and (wanted is None or wanted.is_made(path.stem, results / path.stem))
+        runners: set[str] = set()
+        if not is_done(path, results, runners.add):
+            return False
+        # What --runner-cmd runs may call itself as it likes.
+        foreign.update(runners - {work.runner} if work.runner != "command" else ())
+        return wanted is None or wanted.is_made(path, results)
 
-    return plan_jobs(
+    jobs = plan_jobs(
         manifests,
         work.places,
         use_hawkears=work.runner == "hawkears",
@@ -234,3 +245,29 @@ def jobs_of(
         limit=limit,
         on_problem=complaints.lose,
     )
+    for runner, number in sorted(foreign.items()):
+        complaints.warn(
+            f"{counted(number, 'manifest')} counted as done, with results of {runner}, not of {work.runner}. "
+            f"Choose another --output-dir to keep both, or make them anew: {again}"
+        )
+    return jobs
+
+
+def check_work(work: Work) -> None:
+    """Make sure that there are such a runner and scheduler, and that they take their options.
+
+    So that it is said once, and before anything is done, what else every recording would fail of.
+
+    Raises
+    ------
+    BadcError
+        Not so; or the runner cannot say which model it would load.
+    """
+    from badc_core.choosing import identity_of, options_of
+    from badc_core.host import default_host
+    from badc_core.specs import RunnerSpec, SchedulerSpec
+
+    scheduler = default_host().find(SchedulerSpec, work.scheduler)
+    options_of(scheduler, work.scheduler_options, f"scheduler {work.scheduler!r}")
+    runner = default_host().find(RunnerSpec, work.runner)
+    identity_of(runner, options_of(runner, work.options, f"runner {work.runner!r}"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["SCHEDULER", "WORKERS", "bucket_option", "decorator", "runner_options"]
+from badc_core.errors import BadcError
+
+__all__ = ["SCHEDULER", "WORKERS", "FilePath", "bucket_option", "decorator", "runner_options"]
 
 WORKERS = (
     click.option("--max-gpus", type=click.IntRange(0), help="Use at most so many GPUs.  [default: all]"),
@@ -48,6 +51,24 @@ def runner_options(default: str) -> tuple[Callable[[Any], Any], ...]:
         ),
         click.option("--hawkears-arg", "hawkears_args", multiple=True, help="An argument for HawkEars; repeatable."),
     )
+
+
+class FilePath(click.Path):
+    """A file that is there; where git-annex keeps its content elsewhere, it says how to fetch it."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        from badc_core.annex import content_missing, fetch_hint
+
+        path = Path(value)
+        if content_missing(path):
+            raise BadcError(
+                f"The content of {path} is not on this machine: git-annex keeps it elsewhere.", hint=fetch_hint(path)
+            )
+        return super().convert(value, param, ctx)
 
 
 def bucket_option(name: str, default: int) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ from badc_core.cli.carrying_out import carry_out
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.chunk_orchestrate import DATASET, PATTERN, apply_jobs
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, jobs_of, place_options, work_of, work_options
+from badc_core.cli.infer_work import Work, check_work, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import ManifestError
 
@@ -77,6 +77,7 @@ def run(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     """
     complaints = Complaints()
     work = work_of(ctx, dataset, {**given, "include_existing": given["infer_include_existing"]}, default="stub")
+    check_work(work)
     plan = work.places.inside(given["chunk_plan"])
     _cut(ctx, work, plan, given, complaints)
     _analyse(work, plan, complaints, include_existing=given["infer_include_existing"])
@@ -102,7 +103,7 @@ def _cut(ctx: click.Context, work: Work, plan: Path, given: Mapping[str, Any], c
     if not jobs:
         click.echo(f"Nothing to cut in {dataset / 'audio'}.")
         return
-    merge_plan_json(plan, jobs)
+    merge_plan_json(plan, jobs, dataset)
     record = given["record_datalad"] if given["chunk_record_datalad"] is None else given["chunk_record_datalad"]
     apply_jobs(jobs, dataset, settings_of(ctx), complaints, record, given["chunk_workers"])
 
@@ -117,7 +118,7 @@ def _analyse(work: Work, plan: Path, complaints: Complaints, *, include_existing
             hint="Manifests that are there already are analysed by `badc infer orchestrate`.",
         )
     manifests = manifests_of_plan(plan, work.places.dataset, complaints.lose)
-    jobs = jobs_of(manifests, work, complaints, include_existing)
+    jobs = jobs_of(manifests, work, complaints, include_existing, again="--infer-include-existing --rerun-all")
     doubtful = unfinished_chunks(jobs)
     for job in doubtful:
         complaints.lose(f"{job.recording_id} is not analysed: its chunk files are not complete.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 __all__ = ["ASCII", "BLOCKS", "sparkline", "squeezed"]
 
@@ -18,17 +20,23 @@ Values = Sequence[float | None]
 def squeezed(values: Values, width: int) -> list[float | None]:
     """Return at most `width` values, each the mean of its share of `values`; shares without numbers are ``None``.
 
+    What is not finite is no number.
+
     >>> squeezed([1, 3, None, None, 5], 3)
     [1.0, 3.0, 5.0]
     """
     if len(values) <= width:
-        return list(values)
+        return [value if _is_known(value) else None for value in values]
     means: list[float | None] = []
     for place in range(width):
         share = values[place * len(values) // width : (place + 1) * len(values) // width]
-        known = [value for value in share if value is not None]
+        known = [value for value in share if _is_known(value)]
         means.append(sum(known) / len(known) if known else None)
     return means
+
+
+def _is_known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def sparkline(values: Values, width: int = 60, *, highest: float | None = None, letters: str = BLOCKS) -> str:
@@ -37,7 +45,7 @@ def sparkline(values: Values, width: int = 60, *, highest: float | None = None, 
     Parameters
     ----------
     values
-        Numbers from 0; ``None`` is drawn as a blank.
+        Numbers from 0; ``None``, and what is not finite, is drawn as a blank.
     width
         Most letters; more values are squeezed.
     highest

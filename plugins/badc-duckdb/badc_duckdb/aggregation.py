@@ -14,7 +14,7 @@ import attrs
 from badc_core import results
 from badc_core.exporting import abort, export
 from badc_core.finishing import Finishing
-from badc_core.manifest import read, read_recordings
+from badc_core.manifest import read_recordings, read_resolved
 from badc_core.protocols import Exporter
 from badc_core.results import Problem, StoredResult
 from badc_duckdb.rows import RowBuilder
@@ -132,7 +132,7 @@ def aggregate(
     try:
         with Scratch(beside) as scratch:
             if manifest is not None:
-                scratch.add_manifest(read(manifest), read_recordings(manifest).values())
+                scratch.add_manifest(read_resolved(manifest), read_recordings(manifest).values())
             found = results.scan(folder, problems)
             unfinished = collect(map(change, found) if change else found, scratch, problems, on_results)
             counts = scratch.counts()

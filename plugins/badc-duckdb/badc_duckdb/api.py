@@ -23,7 +23,7 @@ from badc_core import results
 from badc_core.errors import BadcError
 from badc_core.exporting import RowBatch, open_exporters, parse_export
 from badc_core.host import default_host
-from badc_core.manifest import read, read_recordings
+from badc_core.manifest import read_recordings, read_resolved
 from badc_core.results import Problem
 from badc_duckdb import aggregation
 from badc_duckdb.aggregation import Summary
@@ -173,6 +173,6 @@ def _read_csv(path: Path) -> pa.Table:
 def _collected(folder: Path, manifest: AnyPath | None, on_problem: Callable[[Problem], None]) -> Scratch:
     scratch = Scratch(Path(tempfile.gettempdir()) / "badc")
     if manifest is not None:
-        scratch.add_manifest(read(Path(manifest)), read_recordings(Path(manifest)).values())
+        scratch.add_manifest(read_resolved(Path(manifest)), read_recordings(Path(manifest)).values())
     aggregation.collect(results.scan(folder, on_problem), scratch, on_problem)
     return scratch

@@ -97,9 +97,15 @@ def make_bundle(
         Width of the timelines' buckets.
     quick, full, database
         How much each report tells.
+
+    Raises
+    ------
+    BadcError
+        The table cannot be read; nothing was written.
     """
     made: dict[str, Report] = {}
     with of_parquet([parquet], bucket_minutes) as found:
+        found.check()  # else it would end in the middle, and leave half of the reports, or half new ones
         if paths.quicklook is not None:
             made["quicklook"] = quicklook(found, quick.labels, quick.recordings, paths.quicklook)
         if paths.parquet_report is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from badc_core.cli.options import FilePath
 from badc_core.cli.wording import counted, naming, plain
 from badc_core.config import Settings
 from badc_core.errors import ExitCode
@@ -26,7 +27,7 @@ _PROBLEMS_SHOWN = 20
 @click.argument("detections_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--manifest",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(),
     help="Adds what results lack, and tells apart results of another chunking.",
 )
 @click.option(
@@ -131,7 +132,7 @@ def _tell(found: Summary, wanted: Sequence[Export], folder: Path, manifest: Path
 @click.command("summary", short_help="Count detections by label, recording, site, …")
 @click.option(
     "--parquet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(),
     required=True,
     help="The table, made by `badc infer aggregate --parquet`.",
 )

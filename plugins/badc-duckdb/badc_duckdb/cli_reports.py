@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from badc_core.cli.options import bucket_option
+from badc_core.cli.options import FilePath, bucket_option
 from badc_core.cli.screen import printable
 from badc_core.cli.wording import counted
 from badc_core.errors import ExitCode, UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 _TABLE = click.option(
     "--parquet",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(),
     required=True,
     help="The table, made by `badc infer aggregate --parquet`.",
 )

@@ -41,9 +41,14 @@ def select_list(present: Collection[str]) -> str:
         The columns that it has; others become null.
     """
     return ", ".join(
-        f"CAST({column.name if column.name in present else 'NULL'} AS {SQL_TYPES[column.kind]}) AS {column.name}"
+        f"{_cast(column.name if column.name in present else 'NULL', column.kind)} AS {column.name}"
         for column in COLUMNS
     )
+
+
+def _cast(value: str, kind: str) -> str:
+    cast = f"CAST({value} AS {SQL_TYPES[kind]})"
+    return f"nullif({cast}, 'NaN'::DOUBLE)" if kind == "number" else cast  # tables of others; NaN is no JSON
 
 
 class ArrowBatch:
@@ -86,5 +91,6 @@ def _column(table: pa.Table, field: pa.Field) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """Return what DuckDB says of an error, without its advice to programmers."""
-    return str(error).partition("\n")[0].rstrip(".") + "."
+    """Return what DuckDB says of an error, without its advice to programmers, and bytes that were no words."""
+    line = str(error).partition("\n")[0]
+    return "".join(letter for letter in line if letter.isprintable()).rstrip(" .:") + "."

@@ -87,6 +87,17 @@ class Detections:
         """Return ``recording_id`` and ``files`` of recordings that lie in more than one of the files."""
         return self._ask(REPEATED)
 
+    def check(self) -> None:
+        """Read all of it once, before anything is made of it.
+
+        Raises
+        ------
+        BadcError
+            Something in it cannot be read, or is of a wrong type.
+        """
+        for _ in self.rows():
+            pass
+
     def _stream(self, query: str) -> Iterator[pa.RecordBatch]:
         with self._explaining():
             relation = self._connection.sql(query)
@@ -105,7 +116,10 @@ class Detections:
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise BadcError(f"{self._name} cannot be read: {first_line(error)}") from error
+            raise BadcError(
+                f"{self._name} cannot be read: {first_line(error)}",
+                hint="It is damaged, or no table of detections; make it anew with `badc infer aggregate`.",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -32,6 +32,8 @@ GROUPS = (
 )
 """Columns that can be counted by. Only these names ever reach SQL."""
 
+_ANEW = "Make it anew with `badc infer aggregate --parquet`."
+
 
 def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
     """Count detections by groups.
@@ -61,14 +63,18 @@ def summarize(parquet: Path, group_by: Sequence[str]) -> pa.Table:
         _check_columns(parquet, source.columns, group_by)
         names = ", ".join(group_by)
         query = f"""
-            SELECT {names}, count(*) AS detections, avg(confidence) AS avg_confidence
+            SELECT {names}, count(*) AS detections,
+                avg(nullif(CAST(confidence AS DOUBLE), 'NaN'::DOUBLE)) AS avg_confidence
             FROM source WHERE {IS_DETECTION} GROUP BY {names}
             ORDER BY detections DESC, {", ".join(f"{name} NULLS LAST" for name in group_by)}"""
         try:
             counted: pa.Table = source.query("source", query).to_arrow_table()  # type: ignore[union-attr]
             return counted
         except duckdb.Error as error:
-            raise BadcError(f"{parquet} cannot be read: {first_line(error)}") from error
+            raise BadcError(
+                f"{parquet} cannot be read: {first_line(error)}",
+                hint="Make it anew with `badc infer aggregate --parquet`.",
+            ) from error
 
 
 def read_parquet(connection: duckdb.DuckDBPyConnection, *paths: Path, origin: str = "") -> duckdb.DuckDBPyRelation:
@@ -96,7 +102,7 @@ def read_parquet(connection: duckdb.DuckDBPyConnection, *paths: Path, origin: st
     except duckdb.Error as error:
         raise BadcError(
             f"{paths[0] if len(paths) == 1 else 'A file'} cannot be read as Parquet: {first_line(error)}",
-            hint="Make it anew with `badc infer aggregate --parquet`.",
+            hint=_ANEW,
         ) from error
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from attrs import field, frozen
 
+from badc_core.annex import content_missing, fetch_hint
 from badc_core.atomic import write_text
 from badc_core.errors import BadcError, UsageError
 from badc_duckdb.columns import first_line
@@ -190,6 +191,9 @@ def tables_in(folder: Path) -> tuple[list[Path], list[str]]:
     files = sorted(folder.glob("*_detections.parquet")) or sorted(folder.glob("*.parquet"))
     usable, problems = [], []
     for path in files:
+        if content_missing(path):
+            problems.append(f"The content of {path} is not on this machine. {fetch_hint(path)}")
+            continue
         try:
             names = pq.read_schema(path).names
         except (pa.ArrowException, OSError) as error:
@@ -224,9 +228,17 @@ def roll_up(folder: Path, limit: int, export_dir: Path | None = None) -> Report:
     unusable = len(problems)
     if not tables:
         raise BadcError(f"There is no table of detections in {folder}.", hint=" ".join(problems) or None)
-    with of_parquet(tables) as found:
-        labels, recordings, totals = found.labels(limit), found.recordings(limit), found.totals()
-        repeated = found.repeated()
+    try:
+        labels, recordings, totals, repeated = _counted(tables, limit)
+    except BadcError:
+        tables, damaged = _sound(tables)
+        if not damaged:
+            raise
+        problems += damaged
+        unusable += len(damaged)
+        if not tables:
+            raise BadcError(f"No table in {folder} can be read.", hint=" ".join(problems)) from None
+        labels, recordings, totals, repeated = _counted(tables, limit)
     if repeated.num_rows:
         first = repeated.slice(0, 1).to_pylist()[0]
         where = ", ".join(Path(name).name for name in first["files"])
@@ -239,6 +251,25 @@ def roll_up(folder: Path, limit: int, export_dir: Path | None = None) -> Report:
     return Report(
         labels, recordings, None, {**totals, "tables": len(tables)}, {}, tuple(files), tuple(problems), unusable
     )
+
+
+def _counted(tables: Sequence[Path], limit: int) -> tuple[pa.Table, pa.Table, dict[str, int | None], pa.Table]:
+    with of_parquet(tables) as found:
+        return found.labels(limit), found.recordings(limit), found.totals(), found.repeated()
+
+
+def _sound(tables: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the tables that can be read to their ends, and what is wrong with the others."""
+    sound, problems = [], []
+    for path in tables:
+        try:
+            with of_parquet([path]) as found:
+                found.check()
+        except BadcError as error:
+            problems.append(error.message)
+        else:
+            sound.append(path)
+    return sound, problems
 
 
 def _write(folder: Path, tables: Mapping[str, pa.Table]) -> list[Path]:

@@ -294,6 +294,21 @@ def test_slices_need_no_chunk_files(isolated: Path, cli: Any, monkeypatch: pytes
     assert len(results(isolated / "set")) == 2
 
 
+def test_a_datalad_dataset_may_lie_elsewhere(isolated: Path, cli: Any, monkeypatch: pytest.MonkeyPatch):
+    """Where the cluster sees it under another name, the line DATASET= is changed, and nothing else."""
+    install_lab(monkeypatch)
+    (isolated / "set/.datalad").mkdir(parents=True)
+    write(isolated / "set/audio/a.wav", noise(6))
+    cli("chunk", "run", "set/audio/a.wav", "--status", "--chunk-duration", 3).ok()
+    cli("infer", "orchestrate", "set", "--stub-runner", "--slurm-script", "array.sh").ok()
+    shutil.copytree(isolated / "set", isolated / "there")
+    script = isolated / "array.sh"
+    script.write_text(script.read_text().replace(f"DATASET={isolated}/set\n", f"DATASET={isolated}/there\n"))
+    assert task(script, 1).returncode == 0
+    assert (len(results(isolated / "there")), results(isolated / "set")) == (2, [])
+    assert str(isolated / "set") not in next((isolated / "there").glob("artifacts/infer/a/*.json")).read_text()
+
+
 def test_the_same_folders_and_tables_as_a_local_run(
     written: Callable[..., Path], dataset: Path, isolated: Path, cli: Any
 ):

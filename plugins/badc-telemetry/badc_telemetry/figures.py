@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,8 @@ class DeviceFigures:
     Parameters
     ----------
     name
-        ``gpu-0``, with the driver's name, or ``cpu``; behind it the log, where logs are told apart.
+        ``gpu-0``, with the driver's name, or ``cpu``; before it the machine, where workers are on several; behind it
+        the log, where logs are told apart.
     success
         Chunks analysed.
     failures
@@ -126,7 +129,7 @@ class DeviceFigures:
 
     def note(self, what: str, time: str, value: object) -> None:
         """Take a sample of `what`, the name of a :class:`Spread`; what is no number is passed over."""
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             getattr(self, what).add(value)
             self.series.setdefault(what, Latest(SAMPLES)).add(time, value)
 
@@ -224,13 +227,21 @@ def _note_metrics(device: DeviceFigures, time: str, metrics: object) -> None:
 
 
 def device_name(record: Mapping[str, Any]) -> str:
-    """Return what to call the device of a record: ``gpu-0 NVIDIA H100``, ``gpu-0``, ``cpu``."""
-    if record["gpu_index"] is None:
-        return "cpu"
-    return f"gpu-{record['gpu_index']} {record['gpu_name'] or ''}".rstrip()
+    """Return what to call the device of a record: ``gpu-0 NVIDIA H100``, ``gpu-0``, ``cpu``.
+
+    Where workers are on several machines, the machine stands before it: ``n1:gpu-0 NVIDIA H100``.
+    """
+    name = "cpu" if record["gpu_index"] is None else f"gpu-{record['gpu_index']} {record['gpu_name'] or ''}".rstrip()
+    return f"{place}:{name}" if (place := _place(record)) else name
+
+
+def _place(record: Mapping[str, Any]) -> str:
+    """Return the machine that a worker's label names; empty without one."""
+    worker = record["details"].get("worker") or record.get("worker")  # the latter in the files of a run's folder
+    return worker.rpartition(":")[0] if isinstance(worker, str) else ""
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a sorting key that puts ``gpu-2`` before ``gpu-10``."""
-    parts = name.replace("-", " ").split()
+    parts = re.sub(r"(\d+)|[-:]", r" \1 ", name).split()
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

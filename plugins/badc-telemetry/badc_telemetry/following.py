@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from attrs import define, field
 
+from badc_core.annex import content_missing
 from badc_core.telemetry_log import parse_line
 
 __all__ = ["LogFollower", "Logs"]
@@ -126,6 +127,10 @@ class Logs:
     def missing(self) -> list[Path]:
         """Return the places where there is no log."""
         return [place for place in self.places if not any(path.exists() for path in _in(place))]
+
+    def elsewhere(self) -> list[Path]:
+        """Return the logs whose content git-annex keeps on another machine."""
+        return [path for path in self._listed() if content_missing(path)]
 
     def _listed(self) -> Iterable[Path]:
         return dict.fromkeys(path for place in self.places for path in _in(place))

@@ -52,7 +52,7 @@ def monitor(logs: tuple[Path, ...], tail: int, follow: bool, interval: float, pe
     watched = Logs([path.expanduser() for path in logs])
     figures = Figures(tail, per_log)
     if not follow:
-        _refuse_missing(watched.missing())
+        _refuse_missing(watched.missing(), watched.elsewhere())
         _take(watched, figures)
         _show_once(figures, watched.count, as_json=as_json)
         return
@@ -64,14 +64,21 @@ def monitor(logs: tuple[Path, ...], tail: int, follow: bool, interval: float, pe
             _show_once(figures, watched.count, as_json=False)
 
 
-def _refuse_missing(missing: list[Path]) -> None:
-    from badc_core.annex import content_missing
+def _refuse_missing(missing: list[Path], elsewhere: list[Path]) -> None:
+    """Raise where there is no log; warn of those that are not here, while others are."""
+    from badc_core.annex import fetch_hint
+    from badc_core.cli.screen import printable
+    from badc_core.cli.wording import counted
     from badc_core.telemetry_log import unreadable
 
+    if elsewhere:
+        error = unreadable(elsewhere[0], FileNotFoundError())
+        if elsewhere[0] in missing or elsewhere[0].parent in missing:
+            raise error
+        what = f"Not counted: {counted(len(elsewhere), 'log')} whose content is not on this machine."
+        click.echo(printable(f"{what} {fetch_hint(elsewhere[0])}"), err=True)
     if not missing:
         return
-    if content_missing(missing[0]):
-        raise unreadable(missing[0], FileNotFoundError())
     what = "log in the folder" if missing[0].is_dir() else "log"
     raise BadcError(
         f"There is no {what} {missing[0]}.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from badc_core.cli.screen import Kind, number, table
@@ -50,8 +51,16 @@ def shown(figures: Figures, logs: int, letters: str, width: int, replaced: int =
         table("Last samples", _SAMPLES, (samples_row(device, letters, samples) for device in figures.devices)),
     ]
     if figures.latest:
-        parts += ["", table("Latest events", _EVENT, map(event_row, figures.latest))]
+        parts += ["", table("Latest events", *_filled(_EVENT, [event_row(record) for record in figures.latest]))]
     return Group(*parts)
+
+
+def _filled(
+    columns: list[tuple[str, Kind]], rows: Sequence[tuple[str, ...]]
+) -> tuple[list[tuple[str, Kind]], list[tuple[str, ...]]]:
+    """Leave out columns in which no row says anything: an event shall fit into a line of a usual terminal."""
+    kept = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    return [columns[place] for place in kept], [tuple(row[place] for place in kept) for row in rows]
 
 
 def device_row(device: DeviceFigures) -> tuple[str, ...]:
@@ -91,7 +100,7 @@ def event_row(record: Mapping[str, Any]) -> tuple[str, ...]:
         str(record["status"]),
         str(record["chunk_id"]),
         str(details.get("attempt", "")),
-        f"{runtime:.2f}" if isinstance(runtime, int | float) else "",
+        f"{runtime:.2f}" if isinstance(runtime, int | float) and math.isfinite(runtime) else "",
         _whole(after, "utilization"),
         _whole(after, "memory_used_mb"),
         said[-1][:100] if said else "",

@@ -128,7 +128,47 @@ def test_what_makes_no_sense_is_passed_over(told: Any, isolated: Path):
     assert [one["chunk_id"] for one in found["tail"]] == ["R_1", "only"]
 
 
+def test_what_is_no_number_is_no_figure(cli: Any, told: Any, isolated: Path):
+    """Python's own JSON writes NaN."""
+    write(isolated / "l.jsonl", record(0, runtime_s=float("nan")), record(1, runtime_s=float("inf")), record(2))
+    (device,) = told("--log", "l.jsonl")["devices"]
+    assert (device["average_runtime_s"], device["series"]["runtime_s"]) == (2.0, [2.0])
+    assert "nan" not in cli("infer", "monitor", "--log", "l.jsonl").ok().stdout
+    assert sparkline([float("nan"), 1.0, float("inf")]) == " █ "
+
+
+def test_machines_are_told_apart(told: Any, isolated: Path):
+    """In the gathered log of a run on a cluster, and in the files that its workers write."""
+    gathered = [record(n, gpu=gpu) for n, gpu in enumerate((0, 0, None, 1))]
+    for entry, worker in zip(gathered, ("n10:gpu-0", "n2:gpu-0", "n2:cpu-0", "n2:gpu-1"), strict=True):
+        entry["details"]["worker"] = worker
+    write(isolated / "l.jsonl", *gathered, record(9, "start", worker="n3:gpu-0"))
+    names = [device["device"] for device in told("--log", "l.jsonl")["devices"]]
+    nvidia = [f"{place} NVIDIA H100" for place in ("n2:gpu-0", "n2:gpu-1", "n3:gpu-0", "n10:gpu-0")]
+    assert names == ["n2:cpu", *nvidia]
+
+
+def test_an_event_fits_into_a_line(cli: Any, isolated: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    chunk = "BC07_20260131_081502_chunk_0_60000"
+    write(isolated / "l.jsonl", record(0, "start", gpu=None, chunk=chunk), record(1, gpu=None, chunk=chunk))
+    said = cli("infer", "monitor", "--log", "l.jsonl").ok().stdout.partition("Latest events")[2]
+    assert said.count(chunk) == 2
+
+
 # ------------------------------------------------------------------------------------------------- logs
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_logs_that_are_elsewhere(cli: Any, isolated: Path, others: bool):
+    """In a fresh clone of a dataset."""
+    (isolated / "logs").mkdir()
+    (isolated / "logs/a.jsonl").symlink_to("../.git/annex/objects/aa/bb/MD5E-s1--0.jsonl/MD5E-s1--0.jsonl")
+    if others:
+        write(isolated / "logs/b.jsonl", record(0))
+    done = cli("infer", "monitor", "--log", "logs")
+    assert (done.code, "datalad get logs/a.jsonl" in done.stderr) == (0 if others else 1, True)
+    assert ("1 event in 1 log" in done.stdout) is others
 
 
 def test_the_logs_of_an_array_are_one_run(told: Any, isolated: Path):
