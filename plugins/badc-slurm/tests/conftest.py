@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,14 @@ class Field:
         )
 
     def run(
-        self, *options: str, shard_chunks: int = 4, output: Path | None = None, **lab: object
+        self,
+        *options: str,
+        shard_chunks: int = 4,
+        output: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **lab: object,
     ) -> subprocess.Popen[str]:
-        """Start ``badc infer run`` on the cluster; its option for the runner are those of ``faulty_lab``."""
+        """Start ``badc infer run`` on the cluster; its options for the runner are those of ``faulty_lab``."""
         lab.setdefault("batch", 1)
         chosen = [part for key, value in lab.items() for part in ("-o", f"{key}={value}")]
         scheduler = [
@@ -76,8 +81,13 @@ class Field:
             "-s",
             "command=" + " ".join(runs.BADC),
         ]
-        where = ["--output-dir", str(output or self.out), "--telemetry-log", str(self.folder / "log.jsonl")]
-        return self.start("infer", "run", "m.csv", "--runner", "lab", *where, *scheduler, *chosen, *options)
+        output = output or self.out
+        where = ["--output-dir", str(output), "--telemetry-log", str(self._log_of(output))]
+        words = ["infer", "run", "m.csv", "--runner", "lab", *where, *scheduler, *chosen, *options]
+        return self.start(*words, **(environment or {}))
+
+    def _log_of(self, output: Path) -> Path:
+        return self.folder / ("log.jsonl" if output == self.out else f"{output.name}-log.jsonl")
 
     def badc(self, *words: object, status: int | None = 0) -> str:
         """Call ``badc``, hold it to its exit status, and return what it says."""
@@ -138,20 +148,30 @@ class Field:
         """Return the tasks that run, as ``JOB_INDEX NODE``."""
         return self.cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%F_%K %N").splitlines()
 
-    def check(self) -> None:
+    def check(self, output: Path | None = None) -> None:
         """Hold the results to what every run on the cluster must give: each chunk once, the bytes of a local run."""
-        documents = runs.documents(self.out)
+        output = output or self.out
+        documents = runs.documents(output)
         names = [(entry["recording_id"], entry["chunk_id"]) for entry in documents]
         assert len(names) == len(set(names)) == self.chunks
-        assert runs.committed(self.out) == set(names)
-        told = json.loads((self.folder / "log.jsonl.summary.json").read_text())
+        assert runs.committed(output) == set(names)
+        told = json.loads((self.folder / f"{self._log_of(output).name}.summary.json").read_text())
         assert len(told["jobs"]) == self.chunks
-        if len(list((self.out / ".badc").glob("*/plan.json"))) == 1:
+        if len(list((output / ".badc").glob("*/plan.json"))) == 1:
             assert sum(worker["success"] for worker in told["workers"].values()) == self.chunks
         local = self.folder / "local"
-        self.badc("infer", "run", "m.csv", "--runner", "lab", "--output-dir", local, "--telemetry-log", "local.jsonl")
-        tables = [runs.aggregate(folder, self.folder / f"{folder.name}.csv") for folder in (self.out, local)]
+        if not local.exists():
+            self.badc("infer", "run", "m.csv", "--runner", "lab", "--output-dir", local, "--telemetry-log", "local.log")
+        tables = [runs.aggregate(folder, self.folder / f"{folder.name}.csv") for folder in (output, local)]
         assert tables[0] == tables[1]
+
+    def most_at_once(self, process: subprocess.Popen[str]) -> int:
+        """Return how many tasks were seen to run at a time, until ``badc`` ends."""
+        most = 0
+        while process.poll() is None:
+            most = max(most, len(self.running()))
+            time.sleep(0.2)
+        return most
 
     def interrupt(self, process: subprocess.Popen[str]) -> None:
         """Press Ctrl-C."""
@@ -187,7 +207,7 @@ def started(make_cluster: Callable[..., Cluster]) -> Cluster:
 
 def use(cluster: Cluster, patch: pytest.MonkeyPatch) -> Cluster:
     """Make this process and its children use a cluster."""
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SQUEUE_"))]:
+    for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH", "SQUEUE"))]:
         patch.delenv(name)
     for name, value in cluster.environment.items():
         patch.setenv(name, value)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import runs
+from attrs import evolve
 
 from badc_core.config import fill
 from badc_core.errors import ExitCode
+from badc_core.model import Device, Event
 from badc_core.plan import Plan, Shard, write_plan
 from badc_core.protocols import RunnerIdentity
+from badc_core.relay import EventFile
 from badc_core.run_folders import note_done, note_error
 from badc_core.scheduling import Run, Submission
-from badc_slurm.client import SlurmError
+from badc_slurm.client import SlurmError, clean
 from badc_slurm.judging import SETTLE_S
 from badc_slurm.options import SlurmOptions
 from badc_slurm.scheduler import SlurmScheduler
+from badc_slurm.script import withdrawn_path
 
 STUB = Path(__file__).parent / "stub_slurm.py"
 
@@ -189,7 +196,8 @@ def test_arrays_are_as_large_as_the_cluster_takes_them(slurm: Stub, run: Run, mo
     monkeypatch.setenv("STUB_MAX_ARRAY", "4")
     one = scheduler(throttle=3)
     submission = one.submit(run, shards())
-    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-3%2", "0-1%2"]
+    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-3%3", "0-1%3"]
+    assert [job["after"] for job in slurm.jobs.values()] == ["", "afterany:100"]
     slurm.set("101", "RUNNING|n1|None", 1)
     assert states(one, submission) == "wwwwwr"
 
@@ -202,21 +210,191 @@ def test_what_a_limit_of_jobs_keeps_out_waits_and_is_handed_over_later(
     first_call = one._client.submit
     taken: list[str] = []
 
-    def limited(*words: Any) -> str:
+    def limited(*words: Any, **more: Any) -> str:
         if taken:
             raise SlurmError("sbatch says: Job violates accounting/QOS policy")
-        taken.append(first_call(*words))
+        taken.append(first_call(*words, **more))
         return taken[-1]
 
     with monkeypatch.context() as patch:
         patch.setattr(one._client, "submit", limited)
         submission = one.submit(run, shards())
-    assert one.states(submission)[5].detail == "not handed over yet"
+    assert one.states(submission)[5].detail == ("not handed over yet: sbatch says: Job violates accounting/QOS policy")
     assert states(one, submission) == "wwwwww"
     asked = slurm.calls("squeue")
     assert one.retry(submission) == 2
     assert slurm.calls("squeue") == asked  # states were told a moment ago
     assert one.states(submission)[5].detail == "Priority"
+
+
+def test_a_full_queue_is_not_waited_for(
+    slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """What fits is submitted; the rest when tasks have ended; nobody calls the run ended."""
+    monkeypatch.setenv("STUB_ROOM", "4")
+    one = scheduler()
+    began = time.monotonic()
+    submission = one.submit(run, shards())
+    assert time.monotonic() - began < 5  # sbatch would wait for two minutes
+    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-2", "3"]
+    assert one.states(submission)[5].detail == "not handed over yet: the queue is full"
+    assert "waiting=2" in capfd.readouterr().err
+    asked = slurm.calls("sbatch")
+    assert one.retry(submission) == 0
+    assert slurm.calls("sbatch") == asked  # nothing has ended
+    slurm.set("100", "COMPLETED|n1|None", 1)
+    note_done(run.folder, 1)
+    states(one, submission)
+    assert one.retry(submission) == 1
+    assert states(one, submission) == "wdwwww"
+    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-2", "3", "4"]
+    assert capfd.readouterr().err == ""  # it was said
+
+
+def test_nothing_fits_into_a_queue_that_is_full(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STUB_ROOM", "0")
+    one = scheduler()
+    submission = one.submit(run, shards(1))
+    assert slurm.jobs == {}
+    assert one.states(submission)[0].detail == "not handed over yet: the queue is full"
+    monkeypatch.setenv("STUB_ROOM", "9")
+    assert scheduler().retry(submission, everything=True) == 6
+    assert list(slurm.jobs) == ["100"]
+
+
+def test_who_asks_to_stop_need_not_wait_for_sbatch(slurm: Stub, run: Run):
+    sbatch = slurm.home / "bin" / "sbatch"
+    sbatch.write_text("#!/bin/sh\nexec sleep 60\n")
+    threading.Timer(0.5, run.stop.set).start()
+    began = time.monotonic()
+    submission = scheduler().submit(run, shards())
+    assert time.monotonic() - began < 5
+    assert "not handed over yet" in scheduler().states(submission)[5].detail
+
+
+# -------------------------------------------------------------------------------- killed while sbatch works
+
+SLOW = """#!/bin/sh
+sleep 2
+exec '{sbatch}' "$@"
+"""
+
+
+@pytest.fixture
+def killed(slurm: Stub, run: Run) -> Iterator[None]:
+    """Kill a process that submits the run while sbatch, which is slow, is at work."""
+    path = slurm.home / "bin" / "sbatch"
+    real = path.rename(slurm.home / "sbatch")
+    path.write_text(SLOW.format(sbatch=slurm.home / "fast" / "sbatch"))
+    path.chmod(0o755)
+    (slurm.home / "fast").mkdir()
+    real.rename(slurm.home / "fast" / "sbatch")
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            scheduler().submit(run, shards())
+        os._exit(0)
+    until = time.monotonic() + 20
+    journal = run.folder / "slurm" / "journal.jsonl"
+    while time.monotonic() < until and not (journal.exists() and '"sending"' in journal.read_text()):
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert slurm.jobs == {}
+    yield
+    path.unlink()
+
+
+@pytest.mark.usefixtures("killed")
+def test_a_submission_in_flight_is_waited_for(slurm: Stub, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    assert list(slurm.jobs) == ["100"]
+    assert states(one, submission) == "wwwwww"
+
+
+@pytest.mark.usefixtures("killed")
+def test_one_from_another_machine_that_comes_too_late_is_cancelled_and_does_nothing(
+    slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("socket.gethostname", lambda: "login2")
+    (slurm.home / "bin" / "sbatch").write_text((slurm.home / "fast" / "sbatch").read_text())
+    one = scheduler()
+    submission = one.submit(run, shards())
+    assert withdrawn_path(run.folder, "badc-RUN-0").exists()
+    assert [job["name"] for job in slurm.jobs.values()] == ["badc-RUN-1"]
+    until = time.monotonic() + 20
+    while len(slurm.jobs) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert states(one, submission) == "wwwwww"
+    one.retry(submission)
+    assert {job["name"]: set(job["tasks"].values()) for job in slurm.jobs.values()} == {
+        "badc-RUN-0": {"CANCELLED||None"}, "badc-RUN-1": {"PENDING||Priority"},
+    }  # fmt: skip
+    assert states(one, submission) == "wwwwww"
+
+
+@pytest.mark.usefixtures("killed")
+def test_what_is_in_flight_is_cancelled_too(slurm: Stub, run: Run):
+    one = scheduler()
+    one.cancel(Submission("slurm", 6, {"folder": str(run.folder)}))
+    assert withdrawn_path(run.folder, "badc-RUN-0").exists()
+    time.sleep(2.5)
+    assert slurm.jobs == {}  # its process was ended before it had sent anything
+
+
+# ------------------------------------------------------------------------------------ what goes on, goes on
+
+
+def events(run: Run, shard: int, *lines: int, life: str = "") -> None:
+    """Write what a worker tells of chunks that it settled."""
+    sink = EventFile(run.folder, shard, life, "n1", {("R", f"c{line}"): line for line in lines})
+    for line in lines:
+        sink.emit(Event(f"c{line}", "R", "success", "cpu-0", "t", Device(), "t", 1.0, 60_000, True, {"attempt": 1}))
+    sink.close()
+
+
+def test_lives_that_advance_do_not_touch_the_budget(slurm: Stub, run: Run):
+    write_plan(run.folder, evolve(run.plan, shards=1, chunks=10))
+    one = scheduler(retries=0)
+    submission = one.submit(run, shards(1))
+    submission = evolve(submission, shards=1)
+    for life in range(4):
+        events(run, 0, life, life=f"{100 + life}_0.0")
+        slurm.set(str(100 + life), "FAILED|n1|NonZeroExitCode")
+        states(one, submission)
+        assert one.retry(submission) == 1, life
+    slurm.set("104", "FAILED|n1|NonZeroExitCode")  # and nothing was done
+    log = run.folder / "logs" / "000000.log"
+    log.parent.mkdir()
+    log.write_text("== shard 0, task 104_0.0 on n1, x\n== shard 0, task 104_0.0 ended with status 75\n")
+    assert "raise time=" in one.states(submission)[0].detail
+    assert one.retry(submission) == 0
+    assert scheduler(retries=1).retry(submission) == 0  # as it was asked for first
+
+
+def test_what_a_stopped_task_did_is_said(slurm: Stub, run: Run):
+    write_plan(run.folder, evolve(run.plan, chunks=10))
+    one = scheduler()
+    submission = one.submit(run, shards())
+    events(run, 3, 0, 1, 2)
+    slurm.set("100", "TIMEOUT|n1|TimeLimit", 3)
+    assert "Its time was over after 3 chunks more." in one.states(submission)[3].detail
+
+
+# --------------------------------------------------------------------------------- what the environment says
+
+
+def test_only_harmless_words_of_the_environment_reach_slurm(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
+    names = "SBATCH_JOB_NAME SBATCH_ARRAY_INX SLURM_RESTART_COUNT SLURM_JOB_ID SQUEUE_PARTITION SBATCH_ACCOUNT"
+    for name in f"{names} SBATCH_PARTITION SBATCH_RESERVATION SLURM_CONF SBATCH_MEM_PER_CPU".split():
+        monkeypatch.setenv(name, "1")
+    one = scheduler(partition="gpu", mem="4G", sbatch=("--reservation=birds",))
+    one.submit(run, shards())
+    assert set(slurm.jobs["100"]["environment"]) == {"SLURM_CONF", "SBATCH_ACCOUNT", "SLURM_TIME_FORMAT"}
+    kept = clean({"SBATCH_PARTITION": "low", "SBATCH_MEM_PER_CPU": "2G", "SQUEUE_USERS": "x", "SLURM_JWT": "t"})
+    assert {"SBATCH_PARTITION", "SBATCH_MEM_PER_CPU", "SLURM_JWT"} < set(kept)
+    assert "SQUEUE_USERS" not in kept
 
 
 def test_the_follower_hands_over_what_was_kept_out(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
@@ -285,15 +463,46 @@ def test_slurms_own_second_try_is_waited_for(slurm: Stub, run: Run, clock: Calla
     assert (states(one, submission), one.retry(submission)) == ("fwwwww", 1)
 
 
-def test_a_task_that_vanishes_is_lost_after_a_while(slurm: Stub, run: Run, clock: Callable[[float], None]):
+def age(run: Run, seconds: float) -> None:
+    """Have everything in a run folder written so long ago."""
+    for path in run.folder.rglob("*"):
+        at = path.stat().st_mtime - seconds
+        os.utime(path, (at, at))
+
+
+def test_a_task_that_vanishes_is_lost_after_a_while(slurm: Stub, run: Run):
     one = scheduler(lost_s=60)
     submission = one.submit(run, shards())
     slurm.forget("100", 0, 5)
     note_done(run.folder, 5)
     assert (states(one, submission), one.retry(submission)) == ("uwwwwd", 0)
     assert slurm.calls("sacct") == 1  # there is no accounting, which need not be asked again
-    clock(61)
+    age(run, 61)
+    assert states(scheduler(lost_s=60), submission) == "fwwwwd"  # whoever asks
     assert (states(one, submission), one.retry(submission)) == ("fwwwwd", 1)
+
+
+@pytest.mark.parametrize("sign", ["logs/000000.log", "events/000000.jsonl", "shards/000000.100_0.0.error.json"])
+def test_a_sign_of_life_keeps_a_task_from_being_lost(slurm: Stub, run: Run, sign: str):
+    one = scheduler(lost_s=60)
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0, 1)
+    age(run, 100)
+    path = run.folder / sign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert states(one, submission) == "ufwwww"
+
+
+def test_a_lost_task_s_last_words_are_shown(slurm: Stub, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0)
+    log = run.folder / "logs" / "000000.log"
+    log.parent.mkdir()
+    log.write_text("== shard 0, task 100_0.0 on n2, 2026-01-01T00:00:00Z\nno such module\n")
+    age(run, 100)
+    assert one.states(submission)[0].detail == "LOST: SLURM does not know its task any longer\nno such module"
 
 
 def test_a_person_need_not_wait_for_that(slurm: Stub, run: Run):
@@ -359,6 +568,8 @@ def test_cancelled_stays_cancelled_even_when_slurm_forgets_it(slurm: Stub, run: 
         ({"gpus": 4, "shard_minutes": 15}, 100.0, 0, 15 * 400),
         ({}, 10.0, 3, 30 * 30),
         ({"time": "0:20:00"}, 100.0, 0, 14 * 100),  # well within the limit
+        ({"time": "0"}, 100.0, 0, 30 * 100),  # no limit
+        ({"time": "UNLIMITED"}, 100.0, 0, 30 * 100),
     ],
 )
 def test_shards_by_length_of_recording(options: Any, speed: float | None, cpu_workers: int, minutes: float):
