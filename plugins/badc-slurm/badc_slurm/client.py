@@ -308,6 +308,17 @@ class Client:
             found = [task.partition("_")[0] for task in found]
         return found[0] if found and found[0].isdigit() else None
 
+    def active(self, names: Sequence[str]) -> list[str]:
+        """Return the ids of those among some jobs that have tasks under way, or waiting.
+
+        Raises
+        ------
+        SlurmError
+            It gives no answer.
+        """
+        found = self._call("squeue", "-h", f"--name={','.join(names)}", "-o", "%F").split() if names else []
+        return list(dict.fromkeys(job_id for job_id in found if job_id.isdigit()))
+
     def queue(self, names: Sequence[str], user: int | None = None) -> dict[str, Row]:
         """Return all tasks of some jobs that SLURM's controller knows, in one question.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,8 @@ from badc_slurm.script import Place, array_script, withdrawn_path
 __all__ = ["FULL", "Submitter", "frozen_options", "groups", "part_name"]
 
 _log = get_logger("slurm")
-_SHARE = 16
-"""While tasks of ours are under way, room for less than this part of what waits is not looked for."""
+_SHARE = 100
+"""While tasks of ours are under way, room for less than this part of what is to be done is not looked for."""
 _MOST_BEFORE = 50
 """An array waits for so many before it; those wait for the ones before them."""
 FULL = "the queue is full"
@@ -165,18 +166,17 @@ class Submitter:
             _log.warning(
                 f"not all shards are handed over: {why}; whoever follows the run does that later",
                 waiting=number,
-                follow=f"badc jobs resume {self._folder.name}",
+                follow=f"badc jobs resume {shlex.quote(str(self._folder))}",
             )
         return taken
 
     def _send(self, left: list[Part], options: SlurmOptions, going: bool, most: int) -> tuple[int, str]:
         """Submit parts, and take them off the list; return how many shards were taken, and why not all."""
-        taken = 0
+        taken, share = 0, max(1, sum(len(part.shards) for part in left) // _SHARE)
         while left:
             if self._stopping():
                 return taken, "somebody asked to stop"
             part, rest = _split(left[0], most)
-            least = max(1, len(left[0].shards) // _SHARE) if going or taken else 1
             try:
                 self._submit(part, options)
             except SlurmError as error:
@@ -185,7 +185,7 @@ class Submitter:
                         return taken, error.message
                     raise
                 most = len(part.shards) // 2
-                if most < least:
+                if most < (share if going or taken else 1):
                     return taken, FULL
                 continue
             taken += len(part.shards)
@@ -222,11 +222,12 @@ class Submitter:
         journal.note("submitted", name=part.name, job_id=job_id)
 
     def _before(self) -> list[str]:
-        """Return the jobs that may still have tasks, so that the next one's come on top of them."""
+        """Return the jobs that have tasks still, so that the next one's would come on top of them."""
         done = settled_shards(self._folder)[0]
         parts = self._journal.parts.values()
-        found = [part.job_id for part in parts if part.job_id and not done.issuperset(part.shards)]
-        return found[-_MOST_BEFORE:]
+        return self._client.active([p.name for p in parts if p.job_id and not done.issuperset(p.shards)])[
+            -_MOST_BEFORE:
+        ]
 
 
 def _split(part: Part, most: int) -> tuple[Part, Part | None]:

@@ -1,6 +1,7 @@
 """A real SLURM for the tests, with four emulated nodes; where it is not installed they are skipped, saying so.
 
-``field`` is a folder with a manifest, ``badc`` as a user calls it, and what must hold afterwards.
+``field`` is a folder with a manifest, ``badc`` as a user calls it, and what must hold afterwards. ``slurm`` only
+pretends (:class:`Stub`), for what no real cluster does at will.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +22,12 @@ import faulty_lab
 import pytest
 import runs
 
+from badc_core.plan import Plan, write_plan
+from badc_core.protocols import RunnerIdentity
+from badc_core.scheduling import Run
 from badc_slurm.rehearsal import PACKAGES, Cluster, missing
+
+STUB = Path(__file__).parent / "stub_slurm.py"
 
 
 class Field:
@@ -233,3 +240,61 @@ def make_field(
 def field(tmp_path: Path, cluster: Cluster) -> Field:
     """Return a field on the cluster that tests share."""
     return Field(tmp_path, cluster)
+
+
+# -------------------------------------------------------------------------- commands that only pretend
+
+
+class Stub:
+    """A SLURM that does what it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        (home / "bin").mkdir(parents=True)
+        for command in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
+            path = home / "bin" / command
+            path.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+            path.chmod(0o755)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        path = self.home / "jobs.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def set(self, job_id: str, told: str, *indices: int) -> None:
+        """Put tasks of a job into a state, ``STATE|node|reason``; all when none is named."""
+        jobs = self.jobs
+        for index in indices or map(int, jobs[job_id]["tasks"]):
+            jobs[job_id]["tasks"][str(index)] = told
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def forget(self, job_id: str, *indices: int) -> None:
+        """Purge tasks."""
+        jobs = self.jobs
+        for index in indices:
+            del jobs[job_id]["tasks"][str(index)]
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def fail(self, command: str, words: str, times: int = 1, *, taken: bool = False) -> None:
+        (self.home / "fail.json").write_text(json.dumps({command: {"times": times, "words": words, "taken": taken}}))
+
+    def calls(self, command: str) -> int:
+        return sum(line.split()[0] == command for line in (self.home / "calls.txt").read_text().splitlines())
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
+    stub = Stub(tmp_path / "slurm")
+    monkeypatch.setenv("STUB", str(stub.home))
+    monkeypatch.setenv("PATH", f"{stub.home / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return stub
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    folder = tmp_path / "out" / ".badc" / "RUN"
+    folder.mkdir(parents=True)
+    plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None,
+                (tmp_path / "out",), "files", shards=6)  # fmt: skip
+    write_plan(folder, plan)
+    return Run(folder, plan, ())

@@ -77,6 +77,8 @@ def squeue(arguments: list[str]) -> str:
             continue
         for index, told in job["tasks"].items():
             state, node, reason = told.split("|")
+            if "all" not in arguments and state not in ("PENDING", "RUNNING"):
+                continue
             lines.append(
                 job_id
                 if arguments[-1] == "%F"

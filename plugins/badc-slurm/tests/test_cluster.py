@@ -280,9 +280,9 @@ def test_large_arrays_are_split(make_field: Callable[..., Any]):
     Never are there more at a time than throttle says, over all arrays, those of second tries included.
     """
     field = make_field(nodes=2, max_array=4, extra=["MinJobAge=2"])
-    field.manifest(10)
+    field.manifest(4, 5)
     options = ("-s", "lost_s=5", "-s", "throttle=3")
-    process = field.run(*options, shard_chunks=2, sleep_ms=300, wrong="die", at="0_", times=1, log=field.log)
+    process = field.run(*options, shard_chunks=2, sleep_ms=300, wrong="die", at="_0_", times=1, log=field.log)
     assert field.most_at_once(process) in (2, 3)
     field.end(process)
     scripts = [
