@@ -245,7 +245,7 @@ class _Running:
         alone = self._stack.enter_context(followed_alone(folder))
         write_asked(folder, asked)
         try:
-            submission = hand_over(folder, scheduler)
+            submission = hand_over(folder, scheduler, self._stop)
         except BadcError:
             with contextlib.suppress(BadcError):  # who knows what it took, if it cannot be asked
                 stop_for_good(folder, self._host)

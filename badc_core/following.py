@@ -54,8 +54,17 @@ _log = get_logger("following")
 CANCEL_S = 60.0
 
 
-def hand_over(folder: Path, scheduler: DetachedScheduler) -> Submission:
+def hand_over(folder: Path, scheduler: DetachedScheduler, stop: threading.Event) -> Submission:
     """Submit a run, or what an earlier process did not come to; return where it is.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    scheduler
+        Where it shall run.
+    stop
+        Set when somebody asked to stop: what is not handed over then waits.
 
     Raises
     ------
@@ -64,7 +73,7 @@ def hand_over(folder: Path, scheduler: DetachedScheduler) -> Submission:
     """
     submission = read_submission(folder)
     if submission is None:
-        submission = scheduler.submit(Run(folder, read_plan(folder), ()), read_shards(folder))
+        submission = scheduler.submit(Run(folder, read_plan(folder), (), stop=stop), read_shards(folder))
         write_submission(folder, submission)
     return submission
 
@@ -119,7 +128,7 @@ def resume(
         scheduler = scheduler_of(asked, host)
         _look_again(folder, plan, stop)
         (folder / ENDED_FILE).unlink(missing_ok=True)
-        submission = hand_over(folder, scheduler)
+        submission = hand_over(folder, scheduler, stop)
         scheduler.retry(submission, everything=True)
         if detach:
             return None

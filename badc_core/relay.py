@@ -21,7 +21,7 @@ from badc_core.atomic import explain, replacing
 from badc_core.model import Device, Event
 from badc_core.telemetry_log import dumps, loads, to_line
 
-__all__ = ["EVENTS_FOLDER", "EventFile", "Relay", "event_key", "tell_for", "told_before"]
+__all__ = ["EVENTS_FOLDER", "EventFile", "Relay", "event_key", "settled_chunks", "tell_for", "told_before"]
 
 EVENTS_FOLDER = "events"
 _BLOCK = 4 << 20
@@ -309,3 +309,31 @@ def told_before(folder: Path, shard: int, chunks: int) -> set[int]:
         for _ in relay._read_on(path, 0, path.stat().st_size):
             pass
     return {line for line, told in enumerate(relay._told) if told}
+
+
+def settled_chunks(folder: Path, shards: Set[int], chunks: int) -> dict[int, int]:
+    """Return how many chunks of some shards workers called settled; one look at the folder serves all shards.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    shards
+        Which shards.
+    chunks
+        Of the plan.
+    """
+    relay = Relay(folder, chunks)
+    found = dict.fromkeys(shards, 0)
+    try:
+        entries = sorted(os.scandir(folder / EVENTS_FOLDER), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        number = entry.name.partition(".")[0]
+        if number.isdecimal() and int(number) in found:
+            before = relay.settled
+            for _ in relay._read_on(Path(entry.path), 0, entry.stat().st_size):
+                pass
+            found[int(number)] += relay.settled - before
+    return found
