@@ -21,7 +21,7 @@ class ExitCode(enum.IntEnum):
     SOME_FAILED = 3
     """The run went to its end, but some chunks ended as ``failed``."""
     HELD = 4
-    """Another run holds the output folder."""
+    """Another run holds the output folder, or another process follows the run."""
     RESUME = 75
     """Stopped early on request (signal, time limit); run the same command again to go on."""
 
@@ -107,7 +107,7 @@ class StoreError(BadcError):
 
 
 class HeldError(StoreError):
-    """Another run holds the output folder."""
+    """Another run holds the output folder, or another process follows the run."""
 
     exit_code = ExitCode.HELD
 

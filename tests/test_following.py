@@ -14,12 +14,15 @@ from typing import Any
 import faulty_lab
 import pytest
 import runs
+from attrs import evolve
 from runs import settled, until
 from yard import RUN
 
-from badc_core import claims, follower, following, run_folders, task
+from badc_core import claims, follower, following, passing_on, run_folders, task
 from badc_core.errors import ExitCode, HeldError, MixedResultsError, RunnerError
 from badc_core.host import Host
+from badc_core.looking import shards_by_results
+from badc_core.plan import read_plan
 from badc_core.run_folders import in_flight, read_ended, settled_shards
 from badc_core.runs import RunSummary
 
@@ -60,6 +63,17 @@ def test_models_are_not_mixed_by_taking_up_an_old_run(go: Go, host: Host, isolat
     assert "--replace" in str(caught.value.hint)
     assert read_ended(folder)["how"] == "cancelled"
     assert len({entry["fingerprint"] for entry in runs.documents(isolated / "out")}) == 1
+
+
+def test_results_for_another_place_are_not_mixed_where_places_count(go: Go, isolated: Path):
+    folder = go().folder
+    path = isolated / "out/REC0/REC0_0_3000.json"
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "recording": {**entry["recording"], "latitude": 47.1}}))
+    plan = read_plan(folder)
+    assert [done for _, done, _ in shards_by_results(folder, plan)] == [2, 2, 2]
+    with pytest.raises(MixedResultsError, match="for another place or time"):
+        list(shards_by_results(folder, evolve(plan, by_place=True)))
 
 
 def test_what_shall_be_replaced_is_no_hindrance(go: Go, host: Host, isolated: Path):
@@ -115,6 +129,15 @@ def test_the_command_says_that_it_gathered(go: Go, start: Callable[..., Any]):
     assert f"The run {folder.name} had ended while nobody followed it, and was gathered first" in out, err
     assert "6 of its 6 chunks are done" in out
     assert "all 6 chunks are done" in out
+
+
+def test_nobody_gathers_what_another_still_follows(go: Go):
+    folder = go(detach=True).folder
+    whole(folder)
+    with passing_on.followed_alone(folder), pytest.raises(HeldError, match=f"{folder.name} is in use by"):
+        go()
+    assert in_flight(folder)
+    assert go().gathered[0].complete
 
 
 def test_a_run_that_ended_badly_is_gathered_before_the_rest_is_done(go: Go, isolated: Path):
