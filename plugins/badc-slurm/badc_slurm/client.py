@@ -7,15 +7,16 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from badc_core.errors import StoreError
 from badc_core.log import get_logger
+from badc_slurm.environment import clean
 
-__all__ = ["Client", "Row", "SlurmError", "clean", "read_sacct", "read_squeue"]
+__all__ = ["Client", "Row", "SlurmError", "read_sacct", "read_squeue"]
 
 _log = get_logger("slurm")
 _SQUEUE = "%F_%K|%T|%N|%j|%A|%r"
@@ -24,23 +25,6 @@ _JOBS_A_CALL = 500
 _NO_ACCOUNTING = "accounting storage is disabled"
 _DOWN = "The cluster's controller may be down. Try again later: badc jobs resume RUN."
 
-_SLURMS = re.compile(r"(SLURM|SLURMD|SBATCH|SALLOC|SRUN|SQUEUE|SINFO|SACCT|SCANCEL|SCONTROL)_")
-_WHICH_CLUSTER = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
-_DEFAULTS = {
-    "SBATCH_ACCOUNT": "account",
-    "SBATCH_PARTITION": "partition",
-    "SBATCH_QOS": "qos",
-    "SBATCH_CONSTRAINT": "constraint",
-    "SBATCH_TIMELIMIT": "time",
-    "SBATCH_RESERVATION": "reservation",
-    "SBATCH_WCKEY": "wckey",
-    "SBATCH_MEM_PER_NODE": "mem",
-    "SBATCH_MEM_PER_CPU": "mem-per-cpu",
-    "SBATCH_MEM_PER_GPU": "mem-per-gpu",
-}
-"""What sites and people set on purpose, and the option that it stands for."""
-_MEMORY = {"mem", "mem-per-cpu", "mem-per-gpu"}
-
 _FULL = re.compile(r"temporarily (unable|disabled)|queue full|SubmitJobs?(Per\w+)?Limit")
 """sbatch's words where another job would be one too many; of the first two it tells, waits, and tries again itself."""
 _LOOK_S = 0.05
@@ -48,29 +32,6 @@ _SURELY_ASLEEP_S = 0.5
 """sbatch sleeps for a second at least before it tries again."""
 STOP_S = 1.0
 """How long an answer is waited for once somebody asked to stop."""
-
-
-def clean(environment: Mapping[str, str], chosen: Collection[str] = ()) -> dict[str, str]:
-    """Return an environment for SLURM's commands, without what would change their meaning behind our back.
-
-    Parameters
-    ----------
-    environment
-        Of this process, which may itself run in a job.
-    chosen
-        Options of sbatch that are said already; sbatch lets its environment override the lines of a script.
-
-    Notes
-    -----
-    What says which cluster stays, and so do the defaults that people set for sbatch, where nothing else was chosen.
-    """
-    said = set(chosen) | (_MEMORY if _MEMORY & set(chosen) else set())
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if not _SLURMS.match(name) or name in _WHICH_CLUSTER or (name in _DEFAULTS and _DEFAULTS[name] not in said)
-    }
-    return {**kept, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 
 
 class SlurmError(StoreError):

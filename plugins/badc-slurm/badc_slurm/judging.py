@@ -54,7 +54,7 @@ class Verdict:
     end
         SLURM's word for how its last task ended, or ``LOST``; ``None``: it has not ended.
     missing
-        SLURM answers, but knows nothing of its task.
+        SLURM answers, but knows nothing of its task, or that it ended well, without results.
     unsent
         It was not handed over.
     """
@@ -166,7 +166,7 @@ class Judge:
             return Verdict(ShardState("unknown", f"{row.state}; SLURM may put it back"))
         if row.state == "COMPLETED":
             if signs.quiet_s(shard, part) < LAG_S:
-                return Verdict(ShardState("unknown", "it has ended; its results are not to be seen yet"))
+                return Verdict(ShardState("unknown", "it has ended; its results are not to be seen yet"), missing=True)
             return self._failed(shard, part, task, "LOST", row, signs)
         return self._failed(shard, part, task, row.state, row, signs)
 

@@ -22,7 +22,8 @@ from badc_core.plan import Shard, write_plan
 from badc_core.relay import EventFile
 from badc_core.run_folders import note_done
 from badc_core.scheduling import Run, Submission
-from badc_slurm.client import SlurmError, clean
+from badc_slurm.client import SlurmError
+from badc_slurm.environment import clean
 from badc_slurm.options import SlurmOptions
 from badc_slurm.scheduler import SlurmScheduler
 from badc_slurm.script import withdrawn_path
