@@ -344,6 +344,17 @@ class Client:
         for name in names:
             self._call("scancel", f"--name={name}")
 
+    def cancel_tasks(self, tasks: Sequence[str]) -> None:
+        """End some tasks, ``JOB_INDEX``.
+
+        Raises
+        ------
+        SlurmError
+            The controller gives no answer.
+        """
+        for first in range(0, len(tasks), _JOBS_A_CALL):
+            self._call("scancel", *tasks[first : first + _JOBS_A_CALL])
+
 
 def _not_here(command: str) -> SlurmError:
     return SlurmError(

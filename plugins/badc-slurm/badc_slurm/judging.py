@@ -17,13 +17,16 @@ from badc_slurm.client import Row
 from badc_slurm.journal import Journal, Part
 from badc_slurm.signs import Signs
 
-__all__ = ["RETRIED", "Judge", "Verdict"]
+__all__ = ["RETRIED", "RUNNING", "WAITING", "Judge", "Verdict", "task_name"]
 
 WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 WAITING |= {"SUSPENDED", "STOPPED", "RESIZING"}
 RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT"}
 RETRIED = {"TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "LOST", "LAUNCH_FAILED"}
 """Ends that say nothing against the shard. ``LOST`` is our word: SLURM knows the task no longer."""
+
+_LAUNCH_FAILED = "launch failed requeued held"
+"""SLURM puts a task back that no node could begin, and holds it until a person lets it go; nobody would."""
 
 _SLURMS_OWN = ("NODE_FAIL", "PREEMPTED")
 SETTLE_S = 10.0
@@ -39,7 +42,6 @@ _STUCK = {
     "JobHeldUser": "held: scontrol release JOB lets it go",
     "JobHeldAdmin": "held by an administrator",
     "BadConstraints": "never starts: no node is as asked for",
-    "launch failed requeued held": "held after a failed launch: scontrol release JOB lets it go",
 }
 
 
@@ -117,7 +119,7 @@ class Judge:
             missing = {
                 part.job_id
                 for shard, part in latest.items()
-                if shard not in done and part.job_id and _task(part, shard) not in known
+                if shard not in done and part.job_id and task_name(part, shard) not in known
             }
             if missing:
                 known = {**accounts(sorted(missing)), **known}
@@ -143,7 +145,7 @@ class Judge:
         signs: Signs,
         now_s: float,
     ) -> Verdict:
-        task = _task(part, shard)
+        task = task_name(part, shard)
         row = known.get(task)
         if row is None:
             if cancelled:
@@ -153,6 +155,8 @@ class Judge:
             if signs.quiet_s(shard, part) < self.lost_s:
                 return Verdict(ShardState("unknown", "SLURM does not know its task (any longer)"), missing=True)
             return self._failed(shard, part, task, "LOST", Row("LOST"), signs)
+        if row.state in WAITING and row.reason == _LAUNCH_FAILED:
+            return self._failed(shard, part, task, "LAUNCH_FAILED", row, signs)
         if row.state in WAITING:
             self._forget(task)
             return Verdict(ShardState("waiting", _STUCK.get(row.reason, row.reason)))
@@ -190,5 +194,6 @@ def _unsent(why: str) -> Verdict:
     return Verdict(ShardState("waiting", "not handed over yet" + (f": {why}" if why else "")), unsent=True)
 
 
-def _task(part: Part, shard: int) -> str:
+def task_name(part: Part, shard: int) -> str:
+    """Return what SLURM calls the task of a shard: ``JOB_INDEX``."""
     return f"{part.job_id}_{shard - part.offset}"

@@ -17,7 +17,7 @@ from badc_core.scheduling import ArrayScript, Run, ShardState, Submission
 from badc_slurm.by_hand import hand_script
 from badc_slurm.client import Client, Row, SlurmError
 from badc_slurm.journal import Journal, Part
-from badc_slurm.judging import RETRIED, RUNNING, WAITING, Judge, Verdict
+from badc_slurm.judging import RETRIED, RUNNING, WAITING, Judge, Verdict, task_name
 from badc_slurm.options import SlurmOptions, raised
 from badc_slurm.processes import over
 from badc_slurm.script import Place, array_script, badc_command, log_path
@@ -210,6 +210,9 @@ class SlurmScheduler:
             current = memory[shard] or options.mem
             if current and verdict.end == "OUT_OF_MEMORY":
                 memory[shard] = raised(current, options.raise_mem) if options.raise_mem > 1 else memory[shard]
+        # Held by SLURM for ever; their shards go into another array.
+        held = [shard for shard in wanted if verdicts[shard].end == "LAUNCH_FAILED" and shard in latest]
+        self._client.cancel_tasks([task_name(latest[shard], shard) for shard in held])
         submitter = self._submitter(look.folder, journal)
         first = room or sys.maxsize
         taken = submitter.hand_over(

@@ -88,14 +88,13 @@ def squeue(arguments: list[str]) -> str:
 
 
 def scancel(arguments: list[str]) -> str:
-    """End all tasks of a job."""
+    """End all tasks of a job, or some."""
     jobs = _load("jobs.json", {})
-    for job in jobs.values():
-        if f"--name={job['name']}" in arguments:
-            job["tasks"] = {
-                index: told if told.startswith("COMPLETED") else "CANCELLED||None"
-                for index, told in job["tasks"].items()
-            }
+    for job_id, job in jobs.items():
+        for index, told in job["tasks"].items():
+            named = f"--name={job['name']}" in arguments or f"{job_id}_{index}" in arguments
+            if named and not told.startswith("COMPLETED"):
+                job["tasks"][index] = "CANCELLED||None"
     _save("jobs.json", jobs)
     return ""
 

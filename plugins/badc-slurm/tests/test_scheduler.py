@@ -84,6 +84,21 @@ def test_a_shard_is_tried_again_within_its_budget(slurm: Any, run: Run):
     assert scheduler().retry(submission, everything=True) == 1
 
 
+def test_a_task_that_slurm_holds_after_a_failed_launch_is_replaced(slurm: Any, run: Run):
+    """Nobody would let it go; seen on a real cluster whose nodes were busy."""
+    one = scheduler(retries=1)
+    submission = one.submit(run, shards())
+    slurm.set("100", "PENDING||launch failed requeued held", 3)
+    assert states(one, submission) == "wwwfww"
+    assert one.retry(submission) == 1
+    assert slurm.jobs["100"]["tasks"]["3"].startswith("CANCELLED")
+    assert slurm.jobs["101"]["options"]["array"] == "3"
+    assert states(one, submission) == "wwwwww"
+    slurm.set("101", "PENDING||launch failed requeued held", 3)
+    assert one.states(submission)[3].detail.startswith("LAUNCH_FAILED")
+    assert one.retry(submission) == 0
+
+
 def test_memory_is_raised_for_who_ran_out_of_it(slurm: Any, run: Run):
     one = scheduler(mem="8G", raise_mem=1.5)
     submission = one.submit(run, shards())
