@@ -89,7 +89,7 @@ def test_a_refused_run_does_not_hold_its_folder(slurm: Any, cli: Callable[..., A
     command = ("infer", "run", "m.csv", "--output-dir", "out", "--scheduler", "slurm", "--detach")
     slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
     assert "invalid partition" in cli(*command).stderr
-    assert "ended" in cli("jobs", "list", "--output-dir", "out").ok().stdout
+    assert "cancelled" in cli("jobs", "list", "--output-dir", "out").ok().stdout
     cli(*command).ok()
     assert len(slurm.jobs) == 1
     refused = cli(*command)
