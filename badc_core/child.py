@@ -32,7 +32,8 @@ def _die_with_parent() -> None:
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
+    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal's group: the parent decides when we end
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _reader(handle: int) -> Any:

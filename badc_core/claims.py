@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from badc_core.atomic import explain, temporary_name
+from badc_core.atomic import explain, temporary_name, write_text
 from badc_core.errors import HeldError, Interrupted, StoreError
 from badc_core.layout import STATE_FOLDER
 
@@ -227,6 +227,7 @@ def claim(
     until = time.monotonic() + wait_s
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _hide(folder)
         while True:
             # Shares are handed out by who holds the whole folder, for that moment.
             patience_s = max(until, time.monotonic() + HANDING_OUT_S) if share is not None else until
@@ -251,6 +252,13 @@ def claim(
             time.sleep(ASK_EVERY_S)
     except OSError as error:
         raise explain(error, folder / "claim.json") from error
+
+
+def _hide(folder: Path) -> None:
+    """Have Git pass over what is under way here: saved in a dataset, claims would become links that hold for ever."""
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        write_text(ignored, "*\n")
 
 
 def _digest(name: str) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -17,28 +18,30 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from attrs import evolve
+
 from badc_core import layout
 from badc_core.atomic import explain
 from badc_core.claims import Claim, claim, kept_alive
 from badc_core.devices import close_samplers, open_samplers, worker_slots
-from badc_core.errors import BadcError, ExitCode, HeldError, Interrupted, RunnerError, StoreError, UsageError
+from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError, UsageError
 from badc_core.follower import follow
-from badc_core.following import hand_over, stop_for_good
+from badc_core.following import hand_over, stop_for_good, wait_for_jobs
 from badc_core.host import Host, default_host
 from badc_core.log import get_logger
+from badc_core.passing_on import followed_alone
 from badc_core.plan import Plan, ShardSize, read_shards, write_plan
 from badc_core.planning import Counted, TaskSource
 from badc_core.preparing import Prepared, make_plan, open_scheduler, prepare, shared_among, task_source
 from badc_core.run_folders import (
     Asked,
-    check_nobody_works,
     measured_speed,
     note_elsewhere,
     write_asked,
     write_submission,
 )
 from badc_core.run_record import intend, recorded
-from badc_core.runs import Preview, Progress, RunRequest, RunSummary
+from badc_core.runs import Gathered, Preview, Progress, RunRequest, RunSummary
 from badc_core.scheduling import DetachedScheduler, Run, Scheduler, Submission, WorkerReport
 from badc_core.sinks import open_sinks
 from badc_core.specs import SchedulerSpec, SinkSpec
@@ -50,8 +53,6 @@ from badc_core.telemetry import Hub
 __all__ = ["Preview", "Progress", "RunRequest", "RunSummary", "preview", "run"]
 
 _log = get_logger("engine")
-ASK_EVERY_S = 10.0
-"""How often to ask after another run's jobs that are waited for."""
 GRACE_S = 20.0
 """How long the work in hand may take once the run was asked to stop; SLURM kills after 30 seconds."""
 
@@ -118,7 +119,7 @@ def run(
     Raises
     ------
     Interrupted
-        It was asked to stop (SIGINT, SIGTERM) and work is left.
+        It was asked to stop (SIGINT, SIGTERM, SIGHUP) and work is left.
     HeldError
         Another run holds the output folder.
     BadcError
@@ -176,6 +177,7 @@ class _Running:
         self._claims: list[Claim] = []
         self._stop = threading.Event()
         self._signals = 0
+        self._gathered: list[Gathered] = []
         self._reports: list[WorkerReport] = []
 
     def go(self) -> RunSummary:
@@ -237,11 +239,13 @@ class _Running:
                 note_elsewhere(base, folder)
         options = dict(request.scheduler_options)
         asked = Asked(
-            request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at
-        )
+            request.scheduler, options, log, request.telemetry, tasks.counted, tuple(tasks.problems), plan.created_at,
+            request.share_name,
+        )  # fmt: skip
+        alone = self._stack.enter_context(followed_alone(folder))
         write_asked(folder, asked)
         try:
-            submission = hand_over(folder, scheduler)
+            submission = hand_over(folder, scheduler, self._stop)
         except BadcError:
             with contextlib.suppress(BadcError):  # who knows what it took, if it cannot be asked
                 stop_for_good(folder, self._host)
@@ -249,9 +253,10 @@ class _Running:
         if request.detach:
             return RunSummary(
                 plan, folder, Counts(), tasks.counted, (), log, summary_path(log), time.monotonic() - self._began,
-                ExitCode.OK, tuple(tasks.problems), detached=True,
+                ExitCode.OK, tuple(tasks.problems), detached=True, gathered=tuple(self._gathered),
             )  # fmt: skip
-        return follow(folder, scheduler, submission, self._on_progress, self._host, self._stop)
+        summary = follow(folder, scheduler, submission, self._on_progress, self._host, self._stop, alone)
+        return evolve(summary, gathered=tuple(self._gathered))
 
     # ------------------------------------------------------------------------------------------ pieces
 
@@ -259,24 +264,12 @@ class _Running:
         """Claim an output folder before anybody looks into it."""
         if all(held.path.parent.parent != base for held in self._claims):
             request = self._request
-            share = request.manifest.stem if request.share else None
+            share = request.share_name
             run_id, stopping = self._prepared.run_id, self._stop.is_set
             held = claim(base, run_id, wait_s=request.wait_s, stopping=stopping, share=share)
             self._claims.append(held)
             self._stack.callback(held.release)
-            self._wait_for_jobs(base)
-
-    def _wait_for_jobs(self, base: Path) -> None:
-        """Wait, as long as asked to, for earlier runs that go on by themselves."""
-        until = time.monotonic() + self._request.wait_s
-        while True:
-            try:
-                return check_nobody_works(base, self._host)
-            except HeldError:
-                if time.monotonic() >= until:
-                    raise
-            if self._stop.wait(min(ASK_EVERY_S, max(0.0, until - time.monotonic()))):
-                raise Interrupted(f"Stopped while waiting for the jobs of another run in {base}.")
+            self._gathered += wait_for_jobs(base, self._host, request.wait_s, self._stop, share=share)
 
     def _note_finished(self, summary: SummaryWriter, tasks: TaskSource) -> None:
         """Have the summary tell of what earlier runs finished, too."""
@@ -330,7 +323,7 @@ class _Running:
             self._host.find(SinkSpec, text.partition("=")[0])
 
     def _asked_to_stop(self, number: int) -> None:
-        self._signals += 1
+        self._signals += number != signal.SIGHUP  # which comes from kernel and shell at once; nobody lost patience
         self._stop.set()
 
     def _work(self, scheduler: Scheduler, run: Run, hub: Hub, planned: Counted) -> None:
@@ -399,4 +392,5 @@ class _Running:
             ExitCode.SOME_FAILED if counts.failures else ExitCode.OK,
             tuple(tasks.problems),
             dict(dropped),
+            gathered=tuple(self._gathered),
         )

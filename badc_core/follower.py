@@ -7,7 +7,6 @@ of the shards that are not.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import threading
 import time
@@ -17,37 +16,31 @@ from pathlib import Path
 
 from attrs import define, evolve, frozen
 
-from badc_core import clocks
-from badc_core.atomic import write_bytes
-from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError, StoreError
+from badc_core.claims import Claim
+from badc_core.errors import BadcError, ExitCode, Interrupted, RunnerError
 from badc_core.host import Host
-from badc_core.json_text import dump_json, load_json
 from badc_core.log import get_logger
-from badc_core.model import Device, Event
-from badc_core.plan import Plan, read_plan, read_shards, read_tasks
-from badc_core.relay import Relay
-from badc_core.resuming import DoneIndex
+from badc_core.looking import results_missing, tell_unheard
+from badc_core.passing_on import PassingOn
+from badc_core.plan import Plan, read_plan
 from badc_core.run_folders import (
     FINAL,
     Asked,
     done_facts,
     in_words,
+    named,
     note_ended,
     read_asked,
     settled_shards,
 )
-from badc_core.run_record import recorded
-from badc_core.runs import Progress, RunSummary
+from badc_core.run_record import record, recorded
+from badc_core.runs import Gathered, Progress, RunSummary
 from badc_core.scheduling import DetachedScheduler, ShardState, Submission, WorkerReport
-from badc_core.sinks import open_sinks
-from badc_core.summary import SummaryWriter, summary_path
-from badc_core.tally import Tally
+from badc_core.summary import summary_path
 from badc_core.task_facts import write_task_facts
-from badc_core.telemetry import Hub
 
-__all__ = ["follow"]
+__all__ = ["follow", "gather"]
 
-FOLLOWED_FILE = "followed.json"
 FIRST_LOOK_S = 0.5
 LONGEST_LOOK_S = 5.0
 FIRST_QUESTION_S = 2.0
@@ -55,8 +48,8 @@ LONGEST_QUESTION_S = 60.0
 SAVE_EVERY_S = 30.0
 SHARE = 10.0
 """A look that takes a second comes every ten at most."""
-LAG_S = 20.0
-"""How long to wait for events of shards that are done: a shared folder may show new files late."""
+LAG_S = 60.0
+"""How long to wait for events and results of shards that are done: a shared folder may show new files late."""
 
 _log = get_logger("following")
 
@@ -68,6 +61,7 @@ def follow(
     on_progress: Callable[[Progress], None],
     host: Host,
     stop: threading.Event,
+    held: Claim,
 ) -> RunSummary:
     """Follow a run to its end, and say how it ended.
 
@@ -83,11 +77,15 @@ def follow(
         Plugins.
     stop
         Set when following shall end; the run goes on.
+    held
+        Says that nobody else follows it; see :func:`~badc_core.passing_on.followed_alone`.
 
     Raises
     ------
     Interrupted
         `stop` was set and work is left.
+    HeldError
+        Another process follows it by now, because this one seemed dead.
     RunnerError
         Shards failed for good.
 
@@ -96,12 +94,66 @@ def follow(
     A run that came to its end leaves the facts of its tasks beside its log, and its record in the dataset, where one is
     wanted. That those cannot be written does not undo the run; the summary says why.
     """
-    summary = _Follower(folder, scheduler, submission, on_progress, host, stop).go()
+    summary = _Follower(folder, scheduler, submission, on_progress, host, stop, held).go()
     try:
         write_task_facts(folder)
     except BadcError as error:
         return evolve(summary, unrecorded=error.message)
     return recorded(summary, stop.is_set)
+
+
+def gather(
+    folder: Path,
+    scheduler: DetachedScheduler,
+    submission: Submission,
+    states: Mapping[int, ShardState],
+    host: Host,
+    stop: threading.Event,
+    held: Claim,
+    how: str = "left",
+) -> Gathered:
+    """Gather what a run did that has ended while nobody followed it, and note that it has.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    scheduler, submission
+        Where it ran.
+    states
+        Where its shards stand; none of them goes on.
+    host
+        Plugins.
+    stop
+        Set to leave it to another time.
+    held
+        Says that nobody else follows it.
+    how
+        How it ended, unless it is complete.
+
+    Raises
+    ------
+    BadcError
+        Its log or summary cannot be written.
+    """
+    follower = _Follower(folder, scheduler, submission, lambda progress: None, host, stop, held)
+    commit = unrecorded = None
+    try:
+        summary = follower.go(_Outcome(states))
+        complete = True
+    except _ShortfallError:
+        note_ended(folder, how)
+        complete = False
+    try:
+        write_task_facts(folder)
+        commit = record(folder, summary.exit_code) if complete else None
+    except BadcError as error:
+        unrecorded = error.message
+    return Gathered(folder, follower.chunks, follower.chunks - follower.missing, complete, commit, unrecorded)
+
+
+class _ShortfallError(RunnerError):
+    """A run ended with work left."""
 
 
 @define
@@ -158,6 +210,7 @@ class _Follower:
         on_progress: Callable[[Progress], None],
         host: Host,
         stop: threading.Event,
+        held: Claim,
     ) -> None:
         self._folder = folder
         self._scheduler = scheduler
@@ -165,76 +218,44 @@ class _Follower:
         self._on_progress = on_progress
         self._host = host
         self._stop = stop
+        self._held = held
         self._plan: Plan = read_plan(folder)
         self._asked: Asked = read_asked(folder)
-        self._relay = Relay(folder, self._plan.chunks)
-        self._tally = Tally()
+        self._passing: PassingOn
+        self.chunks = self.missing = self._plan.chunks
         self._began = time.monotonic() - _age_s(self._asked.asked_at)
         self._note = ""
 
-    def go(self) -> RunSummary:
-        log = self._asked.telemetry_log
-        summary = SummaryWriter(log, self._folder / "jobs.jsonl")
-        try:
-            sinks = open_sinks(self._host, self._plan.run_id, log, self._asked.telemetry)
-            with Hub(sinks, listeners=[self._tally.take, summary.take]) as hub:
-                self._replay(summary)
-                outcome = self._watch(hub)
-                self._complete(hub, outcome)
-                hub.flush()
+    def go(self, outcome: _Outcome | None = None) -> RunSummary:
+        """Follow, or only gather where it is known what became of the shards."""
+        with PassingOn(self._folder, self._plan, self._asked, self._host, self._held) as self._passing:
+            outcome = outcome or self._watch()
+            self._complete(outcome)
+            self._passing.save()
             self._tell()
-            dropped = hub.dropped
-        finally:
-            with contextlib.suppress(StoreError, OSError):
-                summary.close()
-            self._write_followed()
-        return self._ended(outcome, dropped)
-
-    # ------------------------------------------------------------------------------------------ events
-
-    def _write_followed(self) -> None:
-        with contextlib.suppress(StoreError, OSError):
-            write_bytes(self._folder / FOLLOWED_FILE, dump_json({"bytes": self._relay.positions()}) + b"\n")
-
-    def _replay(self, summary: SummaryWriter) -> None:
-        """Count what an earlier process followed already, without telling the log again."""
-        try:
-            entry = load_json((self._folder / FOLLOWED_FILE).read_bytes())
-            known = {str(name): int(at) for name, at in entry["bytes"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return
-        for events in self._relay.read(known):
-            self._tally.take(events)
-            summary.take(events)
-
-    def _take(self, hub: Hub) -> bool:
-        """Pass on what workers told since the last look; return whether there was anything."""
-        news = False
-        for events in self._relay.read():
-            news = news or bool(events)
-            for event in events:
-                hub.emit(event)
-        return news
+        self._held.verify()
+        return self._ended(outcome, self._passing.dropped)
 
     def _tell(self, *, stopping: bool = False) -> None:
         plan, counted = self._plan, self._asked.counted
         elapsed_s = time.monotonic() - self._began
-        counts = self._tally.snapshot()
+        counts = self._passing.tally.snapshot()
         self._on_progress(Progress(counted.total, counted.done, counts, plan.audio_ms, elapsed_s, stopping, self._note))
 
     # ----------------------------------------------------------------------------------------- watching
 
-    def _watch(self, hub: Hub) -> _Outcome:
+    def _watch(self) -> _Outcome:
         """Look until every shard has come to an end that nobody will try to better."""
         look, question = _Pace(FIRST_LOOK_S, LONGEST_LOOK_S), _Pace(FIRST_QUESTION_S, LONGEST_QUESTION_S)
         saved = time.monotonic()
         while True:
             if look.due():
+                self._held.verify()
                 began = time.monotonic()
                 done = settled_shards(self._folder)[0]
-                if self._take(hub):
+                if self._passing.take():
                     look.hurry()
-                self._relay.finished(done)
+                self._passing.relay.finished(done)
                 look.looked(time.monotonic() - began)
                 complete = len(done) >= self._plan.shards
                 if complete or question.due():
@@ -245,8 +266,7 @@ class _Follower:
                         self._again(question)
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     saved = time.monotonic()
-                    hub.flush()
-                    self._write_followed()
+                    self._passing.save()
             self._tell(stopping=self._stop.is_set())
             if self._stop.wait(0.2):
                 self._left_running()
@@ -260,6 +280,7 @@ class _Follower:
 
     def _again(self, question: _Pace) -> int:
         """Have failed shards tried again where that can help; return how many."""
+        self._held.verify()
         if self._fail_fast():
             return 0
         number = self._scheduler.retry(self._submission)
@@ -270,54 +291,51 @@ class _Follower:
 
     def _fail_fast(self) -> bool:
         """With --fail-fast, end everything at the first failure."""
-        if not (self._plan.fail_fast and self._tally.snapshot().failures):
+        if not (self._plan.fail_fast and self._passing.tally.snapshot().failures):
             return False
         self._scheduler.cancel(self._submission)
         return True
 
     def _left_running(self) -> None:
-        run_id = self._plan.run_id
+        run = named(self._folder)
         done = len(settled_shards(self._folder)[0])
         raise Interrupted(
             f"The jobs go on without this command: {done} of {self._plan.shards} shards are done.",
-            hint=f"To look: badc jobs status {run_id}\nTo follow to the end: badc jobs resume {run_id}\n"
-            f"To stop the jobs: badc jobs cancel {run_id}\nThe run lies in {self._folder}",
+            hint=f"To look: badc jobs status {run}\nTo follow to the end: badc jobs resume {run}\n"
+            f"To stop the jobs: badc jobs cancel {run}\nThe run lies in {self._folder}",
         )
 
     # ---------------------------------------------------------------------------------------- gathering
 
-    def _complete(self, hub: Hub, outcome: _Outcome) -> None:
-        """Wait for what done shards still have to tell, then ask the results of whoever was not told of."""
+    def _complete(self, outcome: _Outcome) -> None:
+        """Wait for what done shards still have to tell, then see which chunks have results."""
         until = time.monotonic() + LAG_S
+        relay = self._passing.relay
+        relay.look_everywhere()
         while True:
-            self._take(hub)
-            if self._relay.settled >= self._plan.chunks or outcome.undone or time.monotonic() > until:
+            self._passing.take()
+            if relay.settled >= self._plan.chunks or self._is_final(outcome, until):
                 break
-            time.sleep(0.5)
-        if self._relay.settled < self._plan.chunks:
-            self._ask_results(hub)
+            self._pause(0.5)
+        if relay.settled < self._plan.chunks:
+            tell_unheard(self._folder, self._plan, relay)
+            self._passing.take()
+        while True:
+            self.missing = results_missing(self._folder, self._plan, relay)
+            if not self.missing or self._is_final(outcome, until):
+                break
+            self._pause(2.0)
 
-    def _ask_results(self, hub: Hub) -> None:
-        untold = sorted(self._relay.untold())
-        indexes = [DoneIndex(base, self._plan.fingerprint) for base in self._plan.bases]
-        number = 0
-        for shard in read_shards(self._folder):
-            lines = []
-            while number < len(untold) and untold[number] < shard.first + shard.count:
-                lines.append(untold[number])
-                number += 1
-            if not lines:
-                continue
-            tasks = read_tasks(self._folder, self._plan, shard)
-            for line in lines:
-                task = tasks[line - shard.first]
-                state = indexes[self._plan.bases.index(task.base)].state(task.chunk)
-                if state == "done" and self._relay.tell(line):
-                    hub.emit(_unheard(task.chunk.chunk_id, task.chunk.recording_id, task.chunk.duration_ms or 0))
+    def _is_final(self, outcome: _Outcome, until: float) -> bool:
+        return bool(outcome.undone) or not outcome.states or time.monotonic() > until
+
+    def _pause(self, seconds: float) -> None:
+        self._held.verify()
+        if self._stop.wait(seconds):
+            self._left_running()
 
     def _ended(self, outcome: _Outcome, dropped: Mapping[str, int]) -> RunSummary:
-        plan, counts = self._plan, self._tally.snapshot()
-        left = plan.chunks - self._relay.settled
+        plan, counts, left = self._plan, self._passing.tally.snapshot(), self.missing
         if left > 0 and not (plan.fail_fast and counts.failures):
             raise self._shortfall(left, outcome.undone)
         reports = self._reports(outcome.states)
@@ -357,22 +375,16 @@ class _Follower:
         return tuple(found[name] for name in sorted(found))
 
     def _shortfall(self, left: int, undone: Mapping[int, ShardState]) -> RunnerError:
-        run_id = self._plan.run_id
-        why = "their results are missing"
+        run = named(self._folder)
+        why = "their results are missing, although their shards were done"
         if undone:
             reasons = Counter((state.detail or state.state).splitlines()[0] for state in undone.values())
             told = "; ".join(f"{number} x {reason}" for reason, number in reasons.most_common(3))
             why = f"{len(undone)} of {self._plan.shards} shards did not come to their end ({told})"
-        return RunnerError(
+        return _ShortfallError(
             f"The run ended with {left} chunks left undone: {why}.",
-            hint=f"To see why: badc jobs logs {run_id}\nWhen that is mended: badc jobs resume {run_id}",
+            hint=f"To see why: badc jobs logs {run}\nWhen that is mended: badc jobs resume {run}",
         )
-
-
-def _unheard(chunk_id: str, recording_id: str, audio_ms: int) -> Event:
-    """Return the event of a chunk whose result is there although no worker told of it."""
-    now = clocks.now()
-    return Event(chunk_id, recording_id, "success", "unknown", now, Device(), now, None, audio_ms, True, {"attempt": 1})
 
 
 def _age_s(text: str) -> float:

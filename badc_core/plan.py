@@ -86,6 +86,10 @@ class Plan:
         ``PLUGIN:RUNNER`` when the runner's spec has a finisher, else ``None``; see :attr:`ChunkResult.finisher`.
     max_gpus, cpu_workers
         Worker slots asked for, on each machine that works; see :func:`badc_core.devices.worker_slots`.
+    replace
+        Results of another runner, model or options may be in the way, and are made anew.
+    by_place
+        Only results that were made for the same place and time of a recording count.
     schema
         Version of this file's form.
     """
@@ -115,6 +119,8 @@ class Plan:
     finisher: str | None = None
     max_gpus: int | None = None
     cpu_workers: int = 0
+    replace: bool = False
+    by_place: bool = False
     schema: int = SCHEMA_VERSION
 
 

@@ -181,6 +181,8 @@ def make_plan(
         finisher=prepared.finisher,
         max_gpus=request.max_gpus,
         cpu_workers=request.cpu_workers,
+        replace=request.replace or not request.resume,
+        by_place=spec.by_place,
     )
 
 

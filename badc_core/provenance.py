@@ -17,6 +17,9 @@ from badc_core.task_facts import TASKS_ENDING
 
 __all__ = ["Record", "changed_flags", "datalad_run_command", "record_of"]
 
+_MOST_OUTPUTS = 500
+"""More recordings than this are recorded as the folder that they are in."""
+
 _LOG_ENDINGS = ("", ".summary.json", ".summary.json.workers.csv")
 
 
@@ -108,10 +111,15 @@ def record_of(request: RunRequest, dataset: Path | None = None) -> Record:
 
 
 def _results(request: RunRequest, output: str) -> list[str]:
-    """Return where results go; of a folder that others share, only what is this run's."""
-    if not request.share or request.layout != "files":
+    """Return where results go: only what is this run's, as long as that can be said in so many words."""
+    if request.layout != "files":
         return [output]
-    return [f"{output}/{one}" for one in dict.fromkeys(chunk.recording_id for chunk in manifest.read(request.manifest))]
+    found: dict[str, None] = {}
+    for chunk in manifest.read(request.manifest):
+        found[chunk.recording_id] = None
+        if len(found) > _MOST_OUTPUTS and not request.share:
+            return [output]
+    return [f"{output}/{recording_id}" for recording_id in found]
 
 
 def _common_dataset(path: Path) -> Path:

@@ -8,18 +8,20 @@ chunk settled twice, by a worker that everybody thought dead, is told once.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from badc_core.atomic import explain
+from badc_core.atomic import explain, replacing
 from badc_core.model import Device, Event
 from badc_core.telemetry_log import dumps, loads, to_line
 
-__all__ = ["EVENTS_FOLDER", "EventFile", "Relay", "told_before"]
+__all__ = ["EVENTS_FOLDER", "EventFile", "Relay", "event_key", "settled_chunks", "tell_for", "told_before"]
 
 EVENTS_FOLDER = "events"
 _BLOCK = 4 << 20
@@ -72,14 +74,8 @@ class EventFile:
 
     def emit(self, event: Event) -> None:
         """Take an event."""
-        facts = {
-            "line": self._lines.get((event.recording_id, event.chunk_id), -1),
-            "recording_id": event.recording_id,
-            "worker": f"{self._place}:{event.worker}",
-            "audio_ms": event.audio_ms,
-            "final": event.final,
-        }
-        self._waiting += to_line(event)[:-2] + b"," + dumps(facts)[1:] + b"\n"
+        number = self._lines.get((event.recording_id, event.chunk_id), -1)
+        self._waiting += _to_line(event, number, f"{self._place}:{event.worker}")
         if len(self._waiting) >= 1 << 16:
             self.flush()
 
@@ -95,6 +91,49 @@ class EventFile:
             self.flush()
             os.close(self._handle)
             self._handle = -1
+
+
+def _to_line(event: Event, number: int, worker: str) -> bytes:
+    facts = {
+        "line": number,
+        "recording_id": event.recording_id,
+        "worker": worker,
+        "audio_ms": event.audio_ms,
+        "final": event.final,
+    }
+    return to_line(event)[:-2] + b"," + dumps(facts)[1:] + b"\n"
+
+
+def tell_for(folder: Path, events: Iterable[tuple[int, Event]]) -> None:
+    """Tell what no worker told, in a file ``events/results.N.jsonl``, which is there whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    events
+        Each with its chunk's line in ``chunks.jsonl``; where there are none, no file is made.
+
+    Raises
+    ------
+    StoreError
+        The file cannot be written.
+    """
+    found = iter(events)
+    first = next(found, None)
+    if first is None:
+        return
+    number = sum(1 for _ in (folder / EVENTS_FOLDER).glob("results.*.jsonl"))
+    with replacing(folder / EVENTS_FOLDER / f"results.{number:06d}.jsonl", "wb") as file:
+        for line, event in itertools.chain([first], found):
+            file.write(_to_line(event, line, event.worker))
+
+
+def event_key(entry: Mapping[str, Any]) -> int:
+    """Return a number that stands for an event, in the file of its worker and in a log, within this process."""
+    details = entry["details"]
+    names = ("chunk_id", "status", "timestamp", "finished_at")
+    return hash((*(entry.get(name) for name in names), details.get("attempt"), str(details.get("output"))))
 
 
 class Relay:
@@ -125,6 +164,10 @@ class Relay:
         """Yield the lines of chunks that nobody called settled."""
         return (line for line, told in enumerate(self._told) if not told)
 
+    def told(self, line: int) -> bool:
+        """Whether somebody called a chunk settled."""
+        return bool(self._told[line])
+
     def tell(self, line: int) -> bool:
         """Take a chunk for settled; return whether that is news."""
         if not 0 <= line < len(self._told) or self._told[line]:
@@ -136,6 +179,10 @@ class Relay:
     def finished(self, shards: Set[int]) -> None:
         """Take note of shards that were done before the last reading: nothing more is read of them."""
         self._finished.update(f"{shard:06d}" for shard in shards)
+
+    def look_everywhere(self) -> None:
+        """Read the files of finished shards, too: a shared folder may show late what they hold."""
+        self._finished.clear()
 
     def positions(self) -> dict[str, int]:
         """Return how far each file was read, in bytes, by its name."""
@@ -149,17 +196,52 @@ class Relay:
         known
             Read only so far, as :meth:`positions` said in another process; ``None``: to the end.
         """
-        try:
-            entries = sorted(os.scandir(self._folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-        for entry in entries:
+        for entry in self._files():
             if entry.name.partition(".")[0] in self._finished:
                 continue
             at = self._at.get(entry.name, 0)
             until = entry.stat().st_size if known is None else known.get(entry.name, 0)
-            if entry.name.endswith(".jsonl") and until > at:
+            if until > at:
                 yield from self._read_on(Path(entry.path), at, until)
+
+    def _files(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                found = [entry for entry in entries if entry.name.endswith(".jsonl")]
+        except FileNotFoundError:
+            return []
+        return sorted(found, key=lambda entry: entry.name)
+
+    def positions_in(self, told: Counter[int], known: Mapping[str, int]) -> dict[str, int]:
+        """Return up to where each file is told in a log.
+
+        Parameters
+        ----------
+        told
+            :func:`event_key` of what the log holds, and how often.
+        known
+            Up to where they are told for certain, in bytes by name; `told` need not know of that.
+
+        Notes
+        -----
+        Events of one file are in the log in the file's order, so the last one found there ends what is told.
+        """
+        found = dict(known)
+        left = Counter(told)
+        for entry in self._files() if left else ():
+            at = known.get(entry.name, 0)
+            with open(entry.path, "rb") as file:  # noqa: PTH123 - a text is at hand
+                file.seek(at)
+                for line in file:
+                    at += len(line)
+                    try:
+                        key = event_key(loads(line))
+                    except (ValueError, KeyError, TypeError, AttributeError):
+                        continue
+                    if line.endswith(b"\n") and left[key] > 0:
+                        left[key] -= 1
+                        found[entry.name] = at
+        return found
 
     def _read_on(self, path: Path, at: int, until: int) -> Iterator[list[Event]]:
         with path.open("rb") as file:
@@ -227,3 +309,31 @@ def told_before(folder: Path, shard: int, chunks: int) -> set[int]:
         for _ in relay._read_on(path, 0, path.stat().st_size):
             pass
     return {line for line, told in enumerate(relay._told) if told}
+
+
+def settled_chunks(folder: Path, shards: Set[int], chunks: int) -> dict[int, int]:
+    """Return how many chunks of some shards workers called settled; one look at the folder serves all shards.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    shards
+        Which shards.
+    chunks
+        Of the plan.
+    """
+    relay = Relay(folder, chunks)
+    found = dict.fromkeys(shards, 0)
+    try:
+        entries = sorted(os.scandir(folder / EVENTS_FOLDER), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        number = entry.name.partition(".")[0]
+        if number.isdecimal() and int(number) in found:
+            before = relay.settled
+            for _ in relay._read_on(Path(entry.path), 0, entry.stat().st_size):
+                pass
+            found[int(number)] += relay.settled - before
+    return found

@@ -127,6 +127,17 @@ class DoneIndex:
             return found if in_files == "missing" else in_files
         return self._in_files(chunk, place)
 
+    def there(self, chunk: Chunk) -> bool:
+        """Whether there is a result of this name, whoever made it; files are not opened.
+
+        Raises
+        ------
+        StoreError
+            The folder of its recording cannot be read.
+        """
+        found = (self._done or self._other) and self._in_segments(chunk, None) != "missing"
+        return bool(found) or self._is_listed(chunk)
+
     def _in_segments(self, chunk: Chunk, place: str | None) -> State:
         name = f"{chunk.recording_id}\0{chunk.chunk_id}"
         window = f"{name}\0{chunk.start_ms}\0{chunk.end_ms}\0{chunk.offset_ms}\0"
@@ -136,9 +147,7 @@ class DoneIndex:
         return self._other.get(digest(name), "missing") if self._other else "missing"
 
     def _in_files(self, chunk: Chunk, place: str | None) -> State:
-        if self._listing[0] != chunk.recording_id:
-            self._listing = (chunk.recording_id, self._names(f"{self._base}/{chunk.recording_id}"))
-        if f"{chunk.chunk_id}.json" not in self._listing[1]:
+        if not self._is_listed(chunk):
             return "missing"
         path = layout.result_path(self._base, chunk.recording_id, chunk.chunk_id)
         stored = read_result(path, self._on_problem)
@@ -160,6 +169,11 @@ class DoneIndex:
         if place is not None and _place(part(entry, "recording")) != place:
             return "elsewhere"
         return "done"
+
+    def _is_listed(self, chunk: Chunk) -> bool:
+        if self._listing[0] != chunk.recording_id:
+            self._listing = (chunk.recording_id, self._names(f"{self._base}/{chunk.recording_id}"))
+        return f"{chunk.chunk_id}.json" in self._listing[1]
 
     def _names(self, folder: str) -> frozenset[str]:
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Any
 from attrs import field, frozen
 
 from badc_core.atomic import write_bytes
-from badc_core.errors import BadcError, HeldError, ManifestError, UsageError
+from badc_core.errors import ManifestError, UsageError
 from badc_core.host import Host
 from badc_core.json_text import dump_json, load_json
-from badc_core.layout import STATE_FOLDER
+from badc_core.layout import DEFAULT_OUTPUT, STATE_FOLDER, output_base
 from badc_core.plan import PLAN_FILE, read_plan
 from badc_core.planning import Counted
 from badc_core.scheduling import DetachedScheduler, Scheduler, ShardState, Submission
@@ -34,23 +35,28 @@ __all__ = [
     "ENDED_FILE",
     "SUBMISSION_FILE",
     "Asked",
+    "UnderWay",
+    "all_runs",
     "ask",
-    "check_nobody_works",
     "error_path",
     "find_run",
     "in_flight",
     "in_words",
     "is_done",
+    "may_meet",
     "measured_speed",
+    "named",
     "note_done",
     "note_elsewhere",
     "note_ended",
+    "note_undone",
     "read_asked",
     "read_ended",
     "read_submission",
     "run_folders",
     "scheduler_of",
     "settled_shards",
+    "under_way",
     "write_asked",
     "write_submission",
 ]
@@ -78,6 +84,8 @@ class Asked:
         What planning met.
     asked_at
         ISO 8601, UTC.
+    share
+        Name of its share of the output folder; ``None``: it has the whole.
     """
 
     scheduler: str
@@ -87,6 +95,7 @@ class Asked:
     counted: Counted = field(factory=Counted)
     problems: tuple[str, ...] = ()
     asked_at: str = ""
+    share: str | None = None
 
 
 def _now() -> str:
@@ -178,6 +187,11 @@ def read_ended(folder: Path) -> Mapping[str, Any]:
 def note_done(folder: Path, shard: int, **facts: Any) -> None:
     """Note that all results of a shard are committed."""
     _write(folder / SHARDS_FOLDER / f"{shard:06d}{_DONE}", {"shard": shard, "done_at": _now(), **facts})
+
+
+def note_undone(folder: Path, shard: int) -> None:
+    """Take back that all results of a shard are committed."""
+    (folder / SHARDS_FOLDER / f"{shard:06d}{_DONE}").unlink(missing_ok=True)
 
 
 def is_done(folder: Path, shard: int) -> bool:
@@ -318,7 +332,35 @@ def in_flight(folder: Path) -> bool:
     return (folder / REQUEST_FILE).exists() and not (folder / ENDED_FILE).exists()
 
 
-def _all(base: Path) -> Iterator[Path]:
+def may_meet(folder: Path, share: str | None) -> bool:
+    """Whether a run can get in the way of one that has a share of the output folder, or with ``None`` the whole."""
+    other = read_asked(folder).share
+    return share is None or other is None or other == share
+
+
+@frozen
+class UnderWay:
+    """A run that somebody must still look after.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    fingerprint
+        Of its work.
+    """
+
+    folder: Path
+    fingerprint: str
+
+
+def under_way(base: Path) -> Mapping[Path, UnderWay]:
+    """Return the runs in an output folder that somebody must still look after, by their manifests."""
+    plans = ((folder, read_plan(folder)) for folder in run_folders(base) if in_flight(folder))
+    return {plan.manifest: UnderWay(folder, plan.fingerprint) for folder, plan in plans}
+
+
+def all_runs(base: Path) -> Iterator[Path]:
     """Yield the folders of runs that write below an output folder, wherever they lie."""
     yield from run_folders(base)
     for path in (base / STATE_FOLDER).glob(f"*/{ELSEWHERE_FILE}"):
@@ -326,37 +368,12 @@ def _all(base: Path) -> Iterator[Path]:
         yield Path(entry.get("run_folder", path.parent))
 
 
-def check_nobody_works(base: Path, host: Host) -> None:
-    """Check that no earlier run works in an output folder without its process; for who holds the folder's claim.
-
-    Raises
-    ------
-    HeldError
-        One does, or nobody can say that it does not.
-    """
-    for folder in _all(base):
-        if not in_flight(folder):
-            continue
-        hint = (
-            f"To see it to its end: badc jobs resume {folder.name}. To stop it: badc jobs cancel {folder.name}. "
-            "Or choose another --output-dir."
-        )
-        try:
-            scheduler, submission = ask(folder, host)
-            states = scheduler.states(submission)
-        except BadcError as error:
-            raise HeldError(
-                f"{base} may be in use by run {folder.name}, but nobody can say: {error.message}",
-                hint=hint,
-            ) from error
-        going = sum(state.state not in FINAL for state in states.values())
-        if going:
-            raise HeldError(
-                f"{base} is in use by run {folder.name}, which goes on by itself ({submission.scheduler}, {going} of "
-                f"{len(states)} shards to go).",
-                hint=hint,
-            )
-        note_ended(folder, "left")
+def named(folder: Path) -> str:
+    """Return how to name a run after ``badc jobs …``, for people who copy it into a shell in the same folder."""
+    base = folder.parent.parent
+    if base == output_base(Path.cwd() / "x", DEFAULT_OUTPUT):
+        return folder.name
+    return f"{folder.name} --output-dir {shlex.quote(str(base))}"
 
 
 def measured_speed(base: Path, fingerprint: str) -> float | None:

@@ -26,7 +26,7 @@ from attrs import evolve, frozen
 
 from badc_core import datalad, layout
 from badc_core.annex import is_link
-from badc_core.atomic import explain, write_bytes, write_text
+from badc_core.atomic import explain, write_bytes
 from badc_core.errors import BadcError, ExitCode, ManifestError, StoreError, UsageError
 from badc_core.json_text import dump_json, load_json
 from badc_core.log import get_logger
@@ -94,11 +94,6 @@ def intend(request: RunRequest, plan: Plan, folder: Path, log: Path) -> Wanted |
         return None
     wanted = Wanted(made)
     _write(folder, wanted)
-    for base in plan.bases:
-        ignored = base / layout.STATE_FOLDER / ".gitignore"  # claims, run folders: what changes must not become links
-        if not ignored.exists():
-            ignored.parent.mkdir(parents=True, exist_ok=True)
-            write_text(ignored, "*\n")
     return wanted
 
 

@@ -17,7 +17,7 @@ from badc_core.results import Layout
 from badc_core.scheduling import WorkerReport
 from badc_core.tally import Counts
 
-__all__ = ["Preview", "Progress", "RunRequest", "RunSummary"]
+__all__ = ["Gathered", "Preview", "Progress", "RunRequest", "RunSummary"]
 
 
 @frozen
@@ -90,6 +90,11 @@ class RunRequest:
     record: bool | None = None
     share: bool = False
 
+    @property
+    def share_name(self) -> str | None:
+        """Name of this run's share of output folders; ``None``: it has the whole."""
+        return self.manifest.stem if self.share else None
+
 
 @frozen
 class Progress:
@@ -118,6 +123,30 @@ class Progress:
     elapsed_s: float
     stopping: bool = False
     note: str = ""
+
+
+@frozen
+class Gathered:
+    """An earlier run that had ended while nobody followed it: what became of it.
+
+    Parameters
+    ----------
+    folder
+        Its run folder.
+    chunks, done
+        Of its plan, and how many of them have results.
+    complete
+        It came to its end.
+    commit, unrecorded
+        As in :class:`RunSummary`.
+    """
+
+    folder: Path
+    chunks: int
+    done: int
+    complete: bool
+    commit: str | None = None
+    unrecorded: str | None = None
 
 
 @frozen
@@ -152,6 +181,8 @@ class RunSummary:
         The commit in which a DataLad dataset remembers the run; ``None``: it does not.
     unrecorded
         Why it does not, although it should.
+    gathered
+        Earlier runs in the same place that were gathered before this one began.
     """
 
     plan: Plan
@@ -168,6 +199,7 @@ class RunSummary:
     detached: bool = False
     commit: str | None = None
     unrecorded: str | None = None
+    gathered: tuple[Gathered, ...] = ()
 
 
 @frozen

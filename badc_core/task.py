@@ -164,17 +164,22 @@ def pieces(folder: Path, shard: Shard, tasks: Sequence[Task], left: Sequence[boo
 
 
 def _settled_before(life: Life, plan: Plan, shard: Shard, tasks: Sequence[Task]) -> tuple[set[int], list[Task]]:
-    """Return what earlier lives settled: lines that were told of, and tasks that were committed without a word."""
+    """Return what earlier lives settled: lines that were told of, and tasks that were committed without a word.
+
+    What was told of and has no result any longer is not settled.
+    """
     told = told_before(life.folder, shard.index, plan.chunks)
     indexes: dict[Path, DoneIndex] = {}
-    silent = []
+    settled, silent = set(), []
     for line, task in enumerate(tasks, shard.first):
-        if line not in told:
-            if task.base not in indexes:
-                indexes[task.base] = DoneIndex(task.base, plan.fingerprint)
-            if indexes[task.base].state(task.chunk) == "done":
-                silent.append(task)
-    return told, silent
+        if task.base not in indexes:
+            indexes[task.base] = DoneIndex(task.base, plan.fingerprint, by_place=plan.by_place)
+        state = indexes[task.base].state(task.chunk, task.recording)
+        if line in told and state in ("done", "failed"):
+            settled.add(line)
+        elif line not in told and state == "done":
+            silent.append(task)
+    return settled, silent
 
 
 def _told_again(task: Task) -> Event:
@@ -254,10 +259,10 @@ def work_shard(folder: Path, shard: int, *, life: str = "", place: str = "", hos
 
 def _work(life: Life, stop: _Stop, host: Host) -> ExitCode:
     plan = read_plan(life.folder)
+    shard = _shard(life.folder, life.shard)
     if is_done(life.folder, life.shard) or (life.folder / ENDED_FILE).exists():
         return ExitCode.OK
     check_plan(plan)
-    shard = _shard(life.folder, life.shard)
     tasks = read_tasks(life.folder, plan, shard)
     lines = {(t.chunk.recording_id, t.chunk.chunk_id): n for n, t in enumerate(tasks, shard.first)}
     sink = EventFile(life.folder, life.shard, life.name, life.place, lines)

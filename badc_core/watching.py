@@ -215,7 +215,7 @@ def check_runner(name: str, options: Mapping[str, Any], host: Host) -> None:
 
 @contextlib.contextmanager
 def _stop_asked_for() -> Iterator[Callable[[], bool]]:
-    """Tell whether SIGINT or SIGTERM came, also one that a run took when all its work was done: that run ends well."""
+    """Tell whether SIGINT, SIGTERM or SIGHUP came, also to a run when all its work was done, which then ends well."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -224,7 +224,7 @@ def _stop_asked_for() -> Iterator[Callable[[], bool]]:
 
     def asked() -> bool:
         try:
-            return not {signal.SIGINT, signal.SIGTERM}.isdisjoint(os.read(reading, 512))
+            return not {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}.isdisjoint(os.read(reading, 512))
         except BlockingIOError:
             return False
 

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import faulty_lab
 
 from badc_core import manifest, results
 from badc_core.model import Chunk
+from badc_core.telemetry_log import read_log
 
 __all__ = [
     "BADC",
@@ -24,7 +27,9 @@ __all__ = [
     "documents",
     "lab_environment",
     "make_manifest",
+    "settled",
     "start",
+    "until",
 ]
 
 BADC = [sys.executable, "-m", "badc_core"]
@@ -91,3 +96,20 @@ def aggregate(output: Path, target: Path) -> bytes:
 def read_json(path: Path) -> Any:
     """Return what a JSON file says."""
     return json.loads(path.read_text("utf-8"))
+
+
+def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait for something, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := ready():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never comes")
+
+
+def settled(log: Path) -> Counter[str]:
+    """Return how often a log calls each chunk done; nothing where there is no log yet."""
+    if not log.exists():
+        return Counter()
+    return Counter(entry["chunk_id"] for entry in read_log(log) if entry["status"] == "success")

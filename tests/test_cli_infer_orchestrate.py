@@ -259,7 +259,7 @@ def test_results_that_failed_or_are_damaged_do_not_count_as_done(orchestrate: Ca
             {"runner": "lab", "options": {"batch": "2", "flavour": "x"}},
         ),
         (["--max-gpus", "0", "--cpu-workers", "2"], {"max_gpus": 0, "cpu_workers": 2}),
-        (["--scheduler", "slow", "-s", "a=b", "--scheduler-option", "c=d"], {"scheduler": "slow"}),
+        (["--scheduler", "local", "-s", "a=b", "--scheduler-option", "c=d"], {"scheduler": "local"}),
         (["-s", "a=b", "--scheduler-option", "c=d"], {"scheduler_options": {"a": "b", "c": "d"}}),
         (["--include-existing"], {"resume": False}),
         (["--include-existing", "--resume-completed"], {"resume": True}),

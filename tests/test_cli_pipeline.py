@@ -97,7 +97,7 @@ def test_pipeline_options_of_analysing(pipe: Callable[..., Any], recordings: Pat
     options = ("--use-hawkears", "--hawkears-arg", "--x", "--max-gpus", 1, "--cpu-workers", 2, "-s", "a=b")
     assert pipe("--no-bundle", *options, "--no-record-datalad").code == 3
     assert pipe("--no-bundle", "--runner", "lab", "-o", "batch=1", "--record-datalad").code == 3
-    assert pipe("--no-bundle", "--stub-runner", "--scheduler", "x", "--chunk-no-record-datalad").code == 3
+    assert pipe("--no-bundle", "--stub-runner", "--scheduler", "local", "--chunk-no-record-datalad").code == 3
     assert (seen[0].runner, seen[0].options, seen[0].max_gpus, seen[0].cpu_workers) == (
         "hawkears",
         {"args": ["--x"]},
@@ -105,7 +105,7 @@ def test_pipeline_options_of_analysing(pipe: Callable[..., Any], recordings: Pat
         2,
     )
     assert seen[0].scheduler_options == {"a": "b"}
-    assert (seen[3].runner, seen[3].options, seen[6].scheduler) == ("lab", {"batch": "1"}, "x")
+    assert (seen[3].runner, seen[3].options, seen[6].scheduler) == ("lab", {"batch": "1"}, "local")
 
 
 def test_a_wrong_option_is_said_before_anything_is_cut(pipe: Callable[..., Any], recordings: Path):

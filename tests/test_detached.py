@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +13,18 @@ import faulty_lab
 import pytest
 import runs
 import yard
+from runs import until
+from yard import RUN
 
-from badc_core import engine, follower, following, layout
+from badc_core import follower, following, layout, passing_on
 from badc_core.errors import ExitCode, HeldError, Interrupted, PluginError, RunnerError, StoreError, UsageError
-from badc_core.host import Host, default_host
+from badc_core.host import Host
 from badc_core.plan import read_plan, read_shards, read_tasks
 from badc_core.run_folders import find_run, in_flight, measured_speed, note_ended, settled_shards
-from badc_core.runs import RunRequest, RunSummary
+from badc_core.runs import RunSummary
 from badc_core.task import pieces, work_shard
 
-PLUGINS = f"{faulty_lab.PLUGIN}{os.pathsep}{yard.PLUGIN}"
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """Return the host of this process, with lab and yard."""
-    monkeypatch.setenv("BADC_PLUGINS", PLUGINS)
-    monkeypatch.setattr(follower, "FIRST_QUESTION_S", 0.2)
-    default_host.cache_clear()
-    yield default_host()
-    default_host.cache_clear()
-
-
-@pytest.fixture
-def go(isolated: Path, host: Host) -> Callable[..., RunSummary]:
-    """Return ``go(**request)``: the lab over a manifest of two recordings with three chunks each, in the yard."""
-    runs.make_manifest(isolated / "m.csv", 3, 2)
-
-    def call(**request: Any) -> RunSummary:
-        values = {
-            "manifest": isolated / "m.csv", "runner": "lab", "output_dir": isolated / "out", "scheduler": "yard",
-            "telemetry_log": isolated / "log.jsonl", **request,
-        }  # fmt: skip
-        return engine.run(RunRequest(**values), host=host)
-
-    return call
+pytest_plugins = ["detached"]
 
 
 @pytest.fixture
@@ -65,35 +39,6 @@ def run_folder(go: Callable[..., RunSummary], monkeypatch: pytest.MonkeyPatch) -
         return summary.folder
 
     return call
-
-
-@pytest.fixture
-def start(isolated: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Return ``start(*words)``, which starts ``badc`` with lab and yard."""
-    started: list[subprocess.Popen[str]] = []
-
-    def call(*words: object) -> subprocess.Popen[str]:
-        started.append(runs.start(*words, env={"BADC_PLUGINS": PLUGINS}, cwd=isolated))
-        return started[-1]
-
-    yield call
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-RUN = ["infer", "run", "m.csv", "--runner", "lab", "--output-dir", "out", "--scheduler", "yard"]
-RUN += ["--telemetry-log", "log.jsonl"]
-
-
-def until(ready: Callable[[], Any], seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := ready():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it never comes")
 
 
 # --------------------------------------------------------------------------------------------- following
@@ -119,7 +64,7 @@ def test_it_ends_as_a_run_here_does(go: Callable[..., RunSummary], isolated: Pat
 
 
 def test_another_run_is_waited_for(go: Callable[..., RunSummary], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(following, "ASK_EVERY_S", 0.2)
     go(detach=True, options={"sleep_ms": 200})
     with pytest.raises(HeldError):
         go(scheduler="local", wait_s=0.1)
@@ -383,8 +328,8 @@ def test_stopped_while_following(go: Callable[..., RunSummary], host: Host, monk
     stop.set()
     from badc_core.run_folders import ask
 
-    with pytest.raises(Interrupted, match="go on without this command"):
-        follower.follow(summary.folder, *ask(summary.folder, host), lambda progress: None, host, stop)
+    with passing_on.followed_alone(summary.folder) as held, pytest.raises(Interrupted, match="go on without this"):
+        follower.follow(summary.folder, *ask(summary.folder, host), lambda progress: None, host, stop, held)
 
 
 def test_all_output_folders_of_a_run_are_held(

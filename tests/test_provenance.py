@@ -14,7 +14,7 @@ import runs
 from badc_core.cli import infer
 from badc_core.errors import BadcError, ExitCode
 from badc_core.model import Chunk
-from badc_core.provenance import datalad_run_command
+from badc_core.provenance import datalad_run_command, record_of
 from badc_core.runs import RunRequest
 
 ENDS = ("", ".summary.json", ".summary.json.workers.csv")
@@ -44,7 +44,7 @@ def test_only_what_differs_from_defaults_is_named(manifest: Path, isolated: Path
         "-m",
         "badc infer my rec",
         "--input=manifests/my rec.csv",
-        "--output=artifacts/infer",
+        "--output=artifacts/infer/REC",
         *(f"--output=artifacts/telemetry/my_rec_log.jsonl{end}" for end in ENDS),
     ]
     log = "artifacts/telemetry/my_rec_log.jsonl"
@@ -121,6 +121,23 @@ def test_no_record_in_a_record(manifest: Path, request_: dict[str, Any]):
     assert command.count("--no-record-datalad") == 1
 
 
+@pytest.mark.parametrize(
+    ("recordings", "more", "outputs"),
+    [(500, {}, 500), (501, {}, 1), (501, {"share": True}, 501), (3, {"layout": "segments"}, 1)],
+)
+def test_results_of_other_recordings_are_not_in_the_record(
+    recordings: int, more: dict[str, Any], outputs: int, manifest: Path
+):
+    """As long as they can be told apart in so many words; always where others may be writing theirs."""
+    head, row = manifest.read_text().splitlines()[:2]
+    rows = (row.replace("REC,", f"REC{number},", 1) for number in range(recordings))
+    manifest.write_text("\n".join([head, *rows]) + "\n")
+    found = record_of(RunRequest(manifest, **more)).outputs
+    results = [path for path in found if path.startswith("artifacts/infer")]
+    assert len(results) == outputs
+    assert results[0] == ("artifacts/infer" if outputs == 1 else "artifacts/infer/REC0")
+
+
 def test_what_a_scheduler_does_has_the_facts_of_its_tasks(manifest: Path):
     _, own, _ = _words(datalad_run_command(RunRequest(manifest, scheduler="slurm")))
     assert "--output=artifacts/telemetry/my_rec_log.jsonl.tasks.json" in own
@@ -129,7 +146,7 @@ def test_what_a_scheduler_does_has_the_facts_of_its_tasks(manifest: Path):
 def test_places_outside_the_dataset_count_from_it(manifest: Path):
     request = RunRequest(manifest, output_dir=Path("results"), telemetry_log=Path("log.jsonl"))
     _, own, command = _words(datalad_run_command(request))
-    assert own[-4:] == ["--output=results", *(f"--output=log.jsonl{end}" for end in ENDS)]
+    assert own[-4:] == ["--output=results/REC", *(f"--output=log.jsonl{end}" for end in ENDS)]
     assert command[-5:] == ["--telemetry-log", "log.jsonl", "--output-dir", "results", "--no-record-datalad"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from datalad_tools import commits, identify, kept, needs_tools, objects, tool, u
 from sounds import noise, write
 
 from badc_core import annex, datalad, host
+from badc_core.run_folders import run_folders, settled_shards
 
 pytestmark = needs_tools
 NASTY = """it's {b} [c] "q" * $HOME"""
@@ -133,6 +135,17 @@ def test_recorded_by_whoever_sees_the_end_and_only_once(badc: Any, dataset: Path
     assert len(commits(dataset)) == len(before) + 1
 
 
+def test_recorded_by_the_same_command_when_nobody_followed(badc: Any, dataset: Path):
+    before = commits(dataset)
+    badc(*words("--detach"))
+    (folder,) = run_folders(dataset / "artifacts/infer")
+    runs.until(lambda: len(settled_shards(folder)[0]) == 2)
+    said = badc(*words()).stdout
+    assert "gathered first: 4 of its 4 chunks are done" in said
+    assert len(commits(dataset)) == len(before) + 1
+    assert unsaved(dataset) == ""
+
+
 def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):
     """Somebody works in the repository: the run is complete, says so, and what to do."""
     before = commits(dataset)
@@ -144,7 +157,7 @@ def test_what_cannot_be_saved_now_is_saved_later(badc: Any, dataset: Path):
     command = said.partition("When that is mended: badc ")[2].splitlines()[0]
     badc("jobs", "record", code=1)
     lock.unlink()
-    badc(*command.replace("my {set}", "my\\ {set}").split()[:2], command.partition("record ")[2])
+    badc(*shlex.split(command))
     assert len(commits(dataset)) == len(before) + 1
     assert unsaved(dataset) == ""
 

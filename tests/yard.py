@@ -22,6 +22,9 @@ from badc_core.scheduling import Run, ShardState, Submission
 from badc_core.specs import SchedulerSpec
 
 PLUGIN = Path(__file__).resolve()
+RUN = ["infer", "run", "m.csv", "--runner", "lab", "--output-dir", "out", "--scheduler", "yard"]
+RUN += ["--telemetry-log", "log.jsonl"]
+"""Words of a command."""
 
 
 @hookimpl

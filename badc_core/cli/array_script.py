@@ -5,6 +5,7 @@ The text around a task is the scheduler's: the core asks the plugin ``slurm`` fo
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,10 @@ def write_script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given
     path: Path = given["slurm_script"].expanduser()
     write_text(path, _script(ctx, jobs, work, given))
     tasks = counted(len(jobs), "task")
-    click.echo(f"Script: {path}, an array of {tasks}. To submit it: sbatch {path}", err=given["print_datalad_run"])
+    click.echo(
+        f"Script: {path}, an array of {tasks}. To submit it: sbatch {shlex.quote(str(path))}",
+        err=given["print_datalad_run"],
+    )
 
 
 def _script(ctx: click.Context, jobs: Sequence[InferJob], work: Work, given: Mapping[str, Any]) -> str:

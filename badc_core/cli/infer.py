@@ -265,7 +265,7 @@ def _dry_run(request: RunRequest, *, as_json: bool) -> int:
 
 def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) -> int:
     """Run, show progress, print how it ended, and return the exit status."""
-    from badc_core.cli.outcome import detached_text, exit_code, outcome_json, outcome_text
+    from badc_core.cli.outcome import detached_text, exit_code, gathered_text, outcome_json, outcome_text
     from badc_core.cli.progress import ProgressLine
     from badc_core.engine import run as run_engine
 
@@ -274,6 +274,8 @@ def execute(request: RunRequest, *, as_json: bool = False, quiet: bool = False) 
     if as_json:
         _print_json(outcome_json(summary))
     elif summary.detached and summary.folder is not None:
+        if summary.gathered:
+            click.echo(gathered_text(summary.gathered))
         click.echo(detached_text(summary.folder))
     else:
         click.echo(outcome_text(summary))

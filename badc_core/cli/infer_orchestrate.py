@@ -11,10 +11,11 @@ import click
 
 from badc_core.cli.array_script import check_script_options, reports_of_script, script_options, write_script
 from badc_core.cli.bundling import Bundling, bundle_options
+from badc_core.cli.carrying_out import carry_out
 from badc_core.cli.chunk import PATH, finish
 from badc_core.cli.chunk_orchestrate import DATASET
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, carry_out, check_work, jobs_of, place_options, work_of, work_options
+from badc_core.cli.infer_work import Work, check_work, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, ExitCode, ManifestError
 from badc_core.infer_jobs import InferJob

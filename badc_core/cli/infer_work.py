@@ -1,4 +1,4 @@
-"""How manifests of a dataset are analysed: the options that say so, and the work itself."""
+"""How manifests of a dataset are to be analysed: the options that say so, and what is left to do."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from badc_core.cli.complaints import Complaints
 from badc_core.cli.options import SCHEDULER, WORKERS, decorator, runner_options
 from badc_core.cli.wording import counted
 from badc_core.config import Settings, pairs
-from badc_core.errors import BadcError, Interrupted
 from badc_core.infer_jobs import InferJob, Places
 
 if TYPE_CHECKING:
     from badc_core.runs import RunRequest
 
-__all__ = ["Work", "carry_out", "check_work", "jobs_of", "place_options", "work_of", "work_options"]
+__all__ = ["Work", "check_work", "jobs_of", "place_options", "work_of", "work_options"]
 
 
 place_options = decorator(
@@ -272,51 +271,3 @@ def check_work(work: Work) -> None:
     options_of(scheduler, work.scheduler_options, f"scheduler {work.scheduler!r}")
     runner = default_host().find(RunnerSpec, work.runner)
     identity_of(runner, options_of(runner, work.options, f"runner {work.runner!r}"))
-
-
-def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> None:
-    """Analyse manifests, and tell how it goes; one that fails does not stop the others.
-
-    Raises
-    ------
-    Interrupted
-        It was asked to stop; what was committed stays.
-    """
-    for number, job in enumerate(jobs, 1):
-        try:
-            told = _analysed(job, work, complaints)
-        except Interrupted:
-            raise
-        except BadcError as error:
-            complaints.lose(f"{job.recording_id}: {error}")
-            continue
-        click.echo(f"[{number}/{len(jobs)}] {job.recording_id}: {told}")
-        if work.bundling is not None:
-            _bundle(job, work.bundling, complaints)
-    if work.bundling is not None and not work.bundling.finish():
-        complaints.lose("Some tables could not be counted.")
-
-
-def _analysed(job: InferJob, work: Work, complaints: Complaints) -> str:
-    from badc_core.cli.progress import ProgressLine, duration
-    from badc_core.engine import run
-
-    with ProgressLine() as progress:
-        summary = run(work.request(job), progress)
-    counts, planned = summary.counts, summary.planned
-    if counts.failures:
-        complaints.lose(f"{job.recording_id}: {counted(counts.failures, 'chunk')} failed; the results say why.")
-    if summary.unrecorded is not None:
-        hint = f"When that is mended: badc jobs record {summary.folder}"
-        complaints.lose(f"{job.recording_id} is done, but not recorded: {summary.unrecorded} {hint}")
-    before = f", {planned.done} done before" if planned.done else ""
-    recorded = ", recorded" if summary.commit is not None else ""
-    return f"{counted(counts.chunks, 'chunk')} in {duration(summary.elapsed_s)}{before}{recorded}"
-
-
-def _bundle(job: InferJob, bundling: Bundling, complaints: Complaints) -> None:
-    try:
-        if not bundling.make(job):
-            complaints.lose(f"{job.recording_id}: some results are not in its tables, or not finished.")
-    except BadcError as error:
-        complaints.lose(f"{job.recording_id} has no reports: {error}")

@@ -49,6 +49,20 @@ def _asked_states(folder: Path) -> Mapping[int, ShardState]:
     return scheduler.states(submission)
 
 
+def _how(ended: Mapping[str, Any]) -> str:
+    """Return how a run ended: complete, with what failed; cancelled; left, because another run went on."""
+    failures = ended.get("failures")
+    return str(ended.get("how")) + (f", {counted(failures, 'chunk')} failed" if failures else "")
+
+
+def _standing(states: Mapping[int, ShardState]) -> str:
+    """Return where the shards stand of a run that somebody must still look after."""
+    from badc_core.run_folders import FINAL, in_words
+
+    over = all(state.state in FINAL for state in states.values())
+    return in_words(states.values()) + ("; to be gathered by badc jobs resume" if over else "")
+
+
 def _print_json(entry: Any) -> None:
     from badc_core.json_text import dump_json
 
@@ -64,7 +78,7 @@ def _print_json(entry: Any) -> None:
 def list_runs(output_dir: Path, as_json: bool) -> int:
     """List the runs that go on by themselves, oldest first."""
     from badc_core.plan import read_plan
-    from badc_core.run_folders import ENDED_FILE, REQUEST_FILE, in_words, read_asked, run_folders
+    from badc_core.run_folders import REQUEST_FILE, read_asked, read_ended, run_folders
 
     base = _base(output_dir)
     entries = []
@@ -80,11 +94,11 @@ def list_runs(output_dir: Path, as_json: bool) -> int:
             "shards": plan.shards,
             "run_folder": str(folder),
         }
-        if (folder / ENDED_FILE).exists():
-            entry["state"] = "ended"
+        if ended := read_ended(folder):
+            entry["state"] = _how(ended)
         else:
             try:
-                entry["state"] = in_words(_asked_states(folder).values())
+                entry["state"] = _standing(_asked_states(folder))
             except BadcError as error:
                 entry["state"] = f"unknown: {error.message}"
         entries.append(entry)
@@ -112,18 +126,20 @@ def list_runs(output_dir: Path, as_json: bool) -> int:
 def status(run: str, output_dir: Path, show_all: bool, as_json: bool) -> int:
     """Say where every shard of RUN stands (a run id or its beginning, a run folder, or `last`)."""
     from badc_core.plan import read_plan
-    from badc_core.run_folders import ENDED_FILE, in_words
+    from badc_core.run_folders import in_words, read_ended
 
     folder = _find(run, output_dir)
-    plan, states = read_plan(folder), _asked_states(folder)
+    plan, states, ended = read_plan(folder), _asked_states(folder), read_ended(folder)
     if as_json:
         shards = {str(index): {"state": state.state, "detail": state.detail} for index, state in states.items()}
-        ended = (folder / ENDED_FILE).exists()
-        _print_json({"run_id": plan.run_id, "run_folder": str(folder), "ended": ended, "shards": shards})
+        about = {"run_id": plan.run_id, "run_folder": str(folder), "ended": bool(ended), "how": ended.get("how")}
+        _print_json({**about, "shards": shards})
         return ExitCode.OK
     click.echo(f"Run      {plan.run_id}, runner {plan.runner}, {counted(plan.chunks, 'chunk')}")
     click.echo(f"Folder   {folder}")
-    click.echo(f"Shards   {in_words(states.values())}")
+    if ended:
+        click.echo(f"Ended    {_how(ended)}, {ended.get('ended_at')}")
+    click.echo(f"Shards   {in_words(states.values()) if ended else _standing(states)}")
     told = [
         (index, state) for index, state in sorted(states.items()) if show_all or state.state not in ("done", "waiting")
     ]
@@ -177,13 +193,24 @@ def logs(run: str, output_dir: Path, shard: int | None, tail: int) -> int:
 @_output_dir
 @click.option("--forget", is_flag=True, help="Even if the scheduler cannot be asked: its jobs are known to be gone.")
 def cancel(run: str, output_dir: Path, forget: bool) -> int:
-    """Stop the jobs of RUN; what was committed stays, and running the same command again does the rest."""
+    """Stop the jobs of RUN; what was committed stays, and running the same command again does the rest.
+
+    Of a run that has ended, nothing is changed.
+    """
     from badc_core.following import stop_for_good
-    from badc_core.run_folders import in_words
+    from badc_core.run_folders import in_words, read_ended
 
     folder = _find(run, output_dir)
+    before = read_ended(folder)
     states = stop_for_good(folder, forget=forget)
-    click.echo(f"Cancelled {folder.name}: {in_words(states.values())}.")
+    if before and states:
+        click.echo(f"The run {folder.name} had ended ({_how(before)}); jobs of it that were left are stopped.")
+    elif before:
+        click.echo(f"The run {folder.name} has ended already ({_how(before)}); nothing was changed.")
+    elif read_ended(folder).get("how") == "complete":
+        click.echo(f"The run {folder.name} had come to its end, and was gathered: {in_words(states.values())}.")
+    else:
+        click.echo(f"Cancelled {folder.name}: {in_words(states.values())}.")
     return ExitCode.OK
 
 
@@ -191,9 +218,16 @@ def cancel(run: str, output_dir: Path, forget: bool) -> int:
 @_run
 @_output_dir
 @click.option("--detach", is_flag=True, help="Hand over again what is missing, and return.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for another process that follows RUN, or another run that holds the folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool) -> int:
+def resume(run: str, output_dir: Path, detach: bool, wait: float, as_json: bool, quiet: bool) -> int:
     """Take RUN up again: hand over again what neither is done nor on its way, follow it, and say how it ended.
 
     For a run whose command was stopped or detached, from any machine that can reach the scheduler.
@@ -204,7 +238,7 @@ def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool)
 
     folder = _find(run, output_dir)
     with ProgressLine(quiet=quiet or detach) as progress:
-        summary = resume_run(folder, progress, detach=detach)
+        summary = resume_run(folder, progress, wait_s=wait, detach=detach)
     if summary is None:
         click.echo(detached_text(folder))
         return ExitCode.OK
@@ -223,7 +257,7 @@ def resume(run: str, output_dir: Path, detach: bool, as_json: bool, quiet: bool)
 @_output_dir
 def record(run: str, output_dir: Path) -> int:
     """Save what RUN made in its DataLad dataset, in one commit, where that could not be done when it ended."""
-    from badc_core.run_folders import REQUEST_FILE, read_ended
+    from badc_core.run_folders import REQUEST_FILE, named, read_ended
     from badc_core.run_record import read_wanted
     from badc_core.run_record import record as record_run
     from badc_core.task_facts import write_task_facts
@@ -235,7 +269,7 @@ def record(run: str, output_dir: Path) -> int:
     ended, detached = read_ended(folder), (folder / REQUEST_FILE).exists()
     if ended.get("how") != "complete":
         again = "The command that began it does the rest, and records all of it."
-        follow = f"Follow it there: badc jobs resume {folder.name}"
+        follow = f"Follow it there: badc jobs resume {named(folder)}"
         raise BadcError(f"The run {folder.name} has not come to its end.", hint=follow if detached else again)
     if wanted.commit is None and detached:
         write_task_facts(folder)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from badc_core.cli.progress import duration
 from badc_core.cli.wording import counted
 from badc_core.errors import ExitCode
-from badc_core.runs import RunSummary
+from badc_core.runs import Gathered, RunSummary
 
-__all__ = ["detached_text", "exit_code", "outcome_json", "outcome_text"]
+__all__ = ["detached_text", "exit_code", "gathered_text", "outcome_json", "outcome_text"]
 
 _REASONS_SHOWN = 3
 _REASON_WIDTH = 200
@@ -51,23 +53,45 @@ def outcome_json(summary: RunSummary) -> dict[str, Any]:
         "problems": list(summary.problems),
         "commit": summary.commit,
         "unrecorded": summary.unrecorded,
+        "gathered": [one.folder.name for one in summary.gathered],
     }
 
 
 def exit_code(summary: RunSummary) -> int:
     """Return the exit status: a run that should have been recorded and was not is no success."""
-    return summary.exit_code or (ExitCode.ERROR if summary.unrecorded else ExitCode.OK)
+    unrecorded = summary.unrecorded or any(one.unrecorded for one in summary.gathered)
+    return summary.exit_code or (ExitCode.ERROR if unrecorded else ExitCode.OK)
+
+
+def gathered_text(gathered: Sequence[Gathered]) -> str:
+    """Return what became of earlier runs that had ended while nobody followed them; empty where there were none."""
+    from badc_core.run_folders import named
+
+    lines = []
+    for one in gathered:
+        lines.append(
+            f"The run {one.folder.name} had ended while nobody followed it, and was gathered first: "
+            f"{one.done:,} of its {counted(one.chunks, 'chunk')} are done."
+        )
+        if one.commit is not None:
+            lines.append(f"Recorded   {one.commit}")
+        if one.unrecorded is not None:
+            lines.append(f"It is not recorded: {one.unrecorded}")
+            lines.append(f"When that is mended: badc jobs record {named(one.folder)}")
+    return "\n".join(lines)
 
 
 def detached_text(folder: Path) -> str:
     """Return where a run is that goes on by itself, and what can be done with it."""
-    run_id = folder.name
+    from badc_core.run_folders import named
+
+    run = named(folder)
     return "\n".join(
         (
-            f"The run {run_id} goes on by itself.",
-            f"To look:    badc jobs status {run_id}",
-            f"To follow:  badc jobs resume {run_id}",
-            f"To stop:    badc jobs cancel {run_id}",
+            f"The run {folder.name} goes on by itself.",
+            f"To look:    badc jobs status {run}",
+            f"To follow:  badc jobs resume {run}",
+            f"To stop:    badc jobs cancel {run}",
             f"Run         {folder}",
         )
     )
@@ -76,7 +100,7 @@ def detached_text(folder: Path) -> str:
 def outcome_text(summary: RunSummary) -> str:
     """Return the outcome in a few lines: the per-worker table, and where everything lies."""
     plan, counts, planned = summary.plan, summary.counts, summary.planned
-    lines = []
+    lines = [gathered_text(summary.gathered), ""] if summary.gathered else []
     if not plan.chunks:
         all_done = "the only chunk is" if planned.total == 1 else f"all {planned.total:,} chunks are"
         lines.append(f"Nothing to do: {all_done} done.")
@@ -113,7 +137,7 @@ def outcome_text(summary: RunSummary) -> str:
         lines.append(f"Recorded   {summary.commit}")
     if summary.unrecorded is not None:
         lines += ["", f"The run is complete, but not recorded: {summary.unrecorded}"]
-        lines.append(f"When that is mended: badc jobs record {summary.folder or ''}".rstrip())
+        lines.append(f"When that is mended: badc jobs record {shlex.quote(str(summary.folder or ''))}")
     return "\n".join(lines)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from badc_core.cli.bundling import bundle_options
+from badc_core.cli.carrying_out import carry_out
 from badc_core.cli.chunk import PATH, SECONDS, finish, settings_of
 from badc_core.cli.chunk_orchestrate import DATASET, PATTERN, apply_jobs
 from badc_core.cli.complaints import Complaints
-from badc_core.cli.infer_work import Work, carry_out, check_work, jobs_of, place_options, work_of, work_options
+from badc_core.cli.infer_work import Work, check_work, jobs_of, place_options, work_of, work_options
 from badc_core.cli.wording import counted
 from badc_core.errors import ManifestError
 

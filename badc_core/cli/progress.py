@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -73,6 +74,12 @@ class ProgressLine:
         self._last = progress
         if self._quiet:
             return
+        try:
+            self._show(progress)
+        except OSError:
+            self._quiet = True  # the terminal is gone: no reason to end a run
+
+    def _show(self, progress: Progress) -> None:
         if self._terminal:
             self._draw(progress)
         elif time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
@@ -94,6 +101,7 @@ class ProgressLine:
 
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(OSError):
+                self._bar.stop()
         elif not self._quiet and self._last is not None and self._last.elapsed_s:
             print(progress_text(self._last), file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ import runs
 
 LAYOUTS = ("files", "segments")
 CRASH_POINTS = Path(__file__).with_name("crash_points.py")
+FOLLOWER_CRASH_POINTS = Path(__file__).with_name("follower_crash_points.py")
 
 
 def _crash(folder: Path, layout: str, stride: int, kills: int) -> dict[str, Any]:
@@ -49,6 +50,28 @@ def test_killed_at_every_call_of_the_system(layout: str, kills: int, isolated: P
     report = _crash(isolated, layout, 1, kills)
     assert report["wrong"] == {}
     assert report["points"] == report["calls"] >= 70
+
+
+def _follow(folder: Path, stride: int, kills: int) -> dict[str, Any]:
+    paths = os.pathsep.join([str(faulty_lab.PLUGIN.parent), os.environ.get("PYTHONPATH", "")])
+    plugins = os.pathsep.join(str(faulty_lab.PLUGIN.with_name(name)) for name in ("faulty_lab.py", "yard.py"))
+    done = subprocess.run(
+        [sys.executable, str(FOLLOWER_CRASH_POINTS), str(folder), str(stride), str(kills)],
+        env={**os.environ, "PYTHONPATH": paths, "BADC_PLUGINS": plugins},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_who_follows_a_run_is_killed_at_a_call_of_the_system(kills: int, isolated: Path):
+    """Once, and twice in a row: whoever follows it then, the log tells each event exactly once."""
+    report = _follow(isolated, 2, kills)
+    assert report["wrong"] == {}
+    assert report["points"] >= 25
 
 
 def _finished(output: Path, manifest: Path, log: Path, layout: str, runner: str) -> Any:
@@ -113,7 +136,7 @@ def test_kill_9_many_times(layout: str, runner: str, isolated: Path):
     _kill_until_done(isolated, layout, runner, 12)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("runner", ["lab", "lab-apart"])
 def test_asked_to_stop(runner: str, number: signal.Signals, isolated: Path):
     """It ends soon with the status that says: run me again. What was in hand is committed, and nothing is a failure."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from badc_core.atomic import explain
 
@@ -67,6 +67,14 @@ class Part:
         SLURM's answer; ``None``: not known.
     refused
         Why SLURM did not take it.
+    unsure
+        Nobody can be sure of that: SLURM did not know it when it was asked, but gave no answer itself.
+    withdrawn
+        Its shards were handed over again; should it turn up after all, its tasks end at once.
+    settled
+        How many chunks of its shards were settled before, where there were any.
+    process
+        What submits it, or did.
     """
 
     name: str
@@ -75,6 +83,10 @@ class Part:
     memory: str | None = None
     job_id: str | None = None
     refused: str | None = None
+    unsure: bool = False
+    withdrawn: bool = False
+    settled: Mapping[int, int] = field(factory=dict)
+    process: Mapping[str, str] = field(factory=dict)
 
     @property
     def indices(self) -> str:
@@ -98,6 +110,8 @@ class Journal:
         Names of arrays that were told to end.
     stopped
         Whether the run was cancelled, and nothing was handed over since.
+    left
+        Why some shards were not handed over yet; empty: nothing kept them.
     """
 
     path: Path
@@ -105,6 +119,7 @@ class Journal:
     parts: dict[str, Part] = field(factory=dict)
     cancelled: set[str] = field(factory=set)
     stopped: bool = False
+    left: str = ""
 
     @classmethod
     def read(cls, run_folder: Path) -> Journal:
@@ -127,14 +142,17 @@ class Journal:
         if kind == "settings":
             self.settings = dict(entry)
         elif kind == "intent":
-            self.stopped = False
+            self.stopped, self.left = False, ""
+            settled = {int(shard): number for shard, number in entry.get("settled", {}).items()}
             shards = tuple(expanded(entry["shards"]))
-            self.parts[name] = Part(name, entry["offset"], shards, entry.get("memory"))
-        elif kind in ("submitted", "refused") and name in self.parts:
-            old = self.parts[name]
-            job_id, refused = entry.get("job_id"), entry.get("error")
-            self.parts[name] = Part(name, old.offset, old.shards, old.memory, job_id, refused)
-        elif kind == "cancelled":
+            self.parts[name] = Part(name, entry["offset"], shards, entry.get("memory"), settled=settled)
+        elif kind == "left":
+            self.left = entry["why"]
+        elif kind == "refused" and entry.get("full"):
+            self.parts.pop(name, None)  # its name is free again
+        elif name in self.parts:
+            self.parts[name] = evolve(self.parts[name], **_changes(kind, entry))
+        if kind == "cancelled":
             self.cancelled.update(entry["names"])
             self.stopped = True
 
@@ -160,7 +178,8 @@ class Journal:
     def intend(self, part: Part) -> None:
         """Note a part that is about to be submitted."""
         shards = compressed(part.shards)
-        self.note("intent", name=part.name, offset=part.offset, shards=shards, memory=part.memory)
+        settled = {str(shard): number for shard, number in part.settled.items()}
+        self.note("intent", name=part.name, offset=part.offset, shards=shards, memory=part.memory, settled=settled)
 
     def latest(self) -> dict[int, Part]:
         """Return the last part of every shard that SLURM has, or may have."""
@@ -170,11 +189,31 @@ class Journal:
                 found.update(dict.fromkeys(part.shards, part))
         return found
 
-    def attempts(self) -> dict[int, int]:
-        """Return how often each shard was handed over."""
+    def fruitless(self, settled: Mapping[int, int]) -> dict[int, int]:
+        """Return how often in a row each shard was handed over, and nothing of it was settled then.
+
+        Parameters
+        ----------
+        settled
+            How many chunks of each shard are settled now.
+        """
         found: dict[int, int] = {}
+        before: dict[int, int] = {}
         for part in self.parts.values():
             if part.refused is None:
                 for shard in part.shards:
-                    found[shard] = found.get(shard, 0) + 1
-        return found
+                    now = part.settled.get(shard, 0)
+                    found[shard] = 1 if now > before.get(shard, 0) else found.get(shard, 0) + 1
+                    before[shard] = now
+        return {shard: 0 if settled.get(shard, 0) > before[shard] else number for shard, number in found.items()}
+
+
+def _changes(kind: object, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line says of its part."""
+    if kind == "submitted":
+        return {"job_id": entry["job_id"], "refused": None, "unsure": False}
+    if kind == "refused":
+        return {"refused": entry["error"], "unsure": entry.get("unsure", False)}
+    if kind == "sending":
+        return {"process": entry["process"]}
+    return {"withdrawn": True} if kind == "withdrawn" else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -37,19 +38,21 @@ def _lines(options: object, attribute: Attribute[Any], value: tuple[str, ...]) -
 
 
 def minutes_of(text: str) -> float:
-    """Return a time limit in minutes.
+    """Return a time limit in minutes; infinite where none is asked for.
 
     Parameters
     ----------
     text
         As sbatch takes it: ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``,
-        ``days-hours:minutes`` or ``days-hours:minutes:seconds``.
+        ``days-hours:minutes`` or ``days-hours:minutes:seconds``; no limit is ``0``, ``UNLIMITED`` or ``INFINITE``.
 
     Raises
     ------
     ValueError
         It is none of them.
     """
+    if text.upper() in ("UNLIMITED", "INFINITE"):
+        return math.inf
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if found is None:
         raise ValueError(f"the time limit {text!r} is not of the form 4:00:00, 90 or 1-12:00:00")
@@ -61,7 +64,7 @@ def minutes_of(text: str) -> float:
         hours, minutes, seconds = numbers
     else:
         hours, (minutes, seconds) = 0, (*numbers, 0)[:2]
-    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
+    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60 or math.inf
 
 
 def raised(memory: str, factor: float) -> str:
@@ -88,7 +91,9 @@ class SlurmOptions:
     account: str | None = option(None, help="account to charge", validator=_plain)
     qos: str | None = option(None, help="quality of service", validator=_plain)
     constraint: str | None = option(None, help="features that nodes must have", validator=_plain)
-    time: str | None = option(None, help="time limit of a task: 4:00:00, 90 (minutes), 1-12:00:00", validator=_time)
+    time: str | None = option(
+        None, help="time limit of a task: 4:00:00, 90 (minutes), 1-12:00:00; 0: none", validator=_time
+    )
     gpus: str = option("0", help="GPUs of a task: 1, or v100:4; each gets a worker", validator=_gpus)
     gres: str | None = option(None, help="other resources of a task, as sbatch takes them: nvme:1", validator=_plain)
     cpus: int | None = option(None, help="processor cores of a task", validator=validators.optional(validators.ge(1)))
@@ -96,7 +101,7 @@ class SlurmOptions:
     raise_mem: float = option(
         1.0, help="memory times this for a shard that ran out of it, when tried again", validator=validators.ge(1.0)
     )
-    throttle: int = option(0, help="at most so many tasks at a time; 0: no limit", validator=validators.ge(0))
+    throttle: int = option(0, help="at most so many tasks of a run at a time; 0: no limit", validator=validators.ge(0))
     nice: int = option(0, help="lower priority by so much", validator=validators.ge(0))
     exclude: str | None = option(None, help="nodes to keep away from", validator=_plain)
     sbatch: tuple[str, ...] = option((), help="a further option of sbatch, like --reservation=x", validator=_lines)
@@ -118,7 +123,9 @@ class SlurmOptions:
         120, help="seconds before the time limit to stop and be put back into the queue", validator=validators.ge(1)
     )
     requeue: int = option(5, help="how often a task may be put back at its time limit", validator=validators.ge(0))
-    retries: int = option(3, help="how often a shard is handed over again when it failed", validator=validators.ge(0))
+    retries: int = option(
+        3, help="how often a shard is handed over again when nothing of it was done", validator=validators.ge(0)
+    )
     lost_s: float = option(
         90.0, help="seconds after which a task that SLURM knows no longer counts as lost", validator=validators.ge(0.0)
     )
@@ -144,5 +151,6 @@ class SlurmOptions:
 
     @property
     def limit_minutes(self) -> float | None:
-        """Time limit of a task."""
-        return None if self.time is None else minutes_of(self.time)
+        """Time limit of a task; ``None``: it is not known, or there is none."""
+        minutes = math.inf if self.time is None else minutes_of(self.time)
+        return minutes if math.isfinite(minutes) else None

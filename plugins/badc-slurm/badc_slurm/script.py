@@ -13,16 +13,17 @@ from pathlib import Path
 
 from attrs import frozen
 
-from badc_slurm.journal import Part
+from badc_slurm.journal import FOLDER, Part
 from badc_slurm.options import SlurmOptions
 
 __all__ = ["GPUS_WANTED", "NO_FOLDER", "Place", "array_script", "badc_command", "inside", "log_path", "put_back"]
-__all__ += ["sbatch_lines", "setup_lines", "supervised", "warning_option"]
+__all__ += ["LOGS", "listening", "sbatch_lines", "setup_lines", "supervised", "warning_option", "withdrawn_path"]
 
 NO_FOLDER = 74
 """Exit status of a task that cannot write into the run folder."""
 
 LOGS = "logs"
+"""Folder of the logs, in the run folder."""
 
 GPUS_WANTED = (
     "if [[ -z $CUDA_VISIBLE_DEVICES ]]; then",
@@ -58,6 +59,11 @@ class Place:
 def log_path(folder: Path, shard: int) -> Path:
     """Return where the workers of a shard write; all its lives write into one file."""
     return folder / LOGS / f"{shard:06d}.log"
+
+
+def withdrawn_path(folder: Path, name: str) -> Path:
+    """Return the file that has tasks of an array end at once, should it turn up."""
+    return folder / FOLDER / f"{name}.withdrawn"
 
 
 def badc_command(options: SlurmOptions, python: str) -> tuple[str, ...]:
@@ -124,7 +130,9 @@ def inside(options: SlurmOptions, place: Place, bases: Sequence[Path]) -> list[s
     return [*quoted, shlex.quote(options.container)]
 
 
-def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int, bases: Sequence[Path] = ()) -> str:
+def array_script(
+    options: SlurmOptions, place: Place, part: Part, bases: Sequence[Path] = (), *, waits: bool = False
+) -> str:
     """Return the script of one array.
 
     Parameters
@@ -135,14 +143,14 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
         Where tasks work.
     part
         The array.
-    throttle
-        At most so many of its tasks at a time; 0: no limit.
     bases
         Output folders, for containers.
+    waits
+        It is submitted so that it begins when the arrays before it have ended.
     """
     command = " ".join([*inside(options, place, bases), *map(shlex.quote, place.badc), "worker", '"$folder"'])
     gpus = '"${CUDA_VISIBLE_DEVICES-}"' if options.gpu_count else "''"
-    limit = f"%{throttle}" if throttle else ""
+    limit = f"%{options.throttle}" if options.throttle else ""
     first = [
         ("job-name", part.name),
         ("array", part.indices + limit),
@@ -158,16 +166,21 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
         "",
         "# shellcheck disable=SC2016 # a name may hold a dollar sign",
         f"# A shard of a BADC run for each task. To look: badc jobs status {place.folder.name}",
+        *(["# Submitted with --dependency: it begins when the run's arrays before it have ended."] if waits else ()),
         f"folder={shlex.quote(str(place.folder))}",
         f"workdir={shlex.quote(str(place.workdir))}",
         f"shard=$(({part.offset} + SLURM_ARRAY_TASK_ID))",
+        'number="$(printf %06d "$shard")"',
         "task=\"${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}\" # never the bare job id: the last task's is the array's",
         'life="$task.${SLURM_RESTART_COUNT:-0}"',
         'node="${SLURMD_NODENAME:-$HOSTNAME}"',
         "",
+        f'[[ ! -e "$folder/{FOLDER}/{part.name}.withdrawn" ]] || exit 0 # its shards were handed over again',
         f'mkdir -p -- "$folder/{LOGS}" || exit {NO_FOLDER}',
-        f'exec >>"$folder/{LOGS}/$(printf %06d "$shard").log" 2>&1 || exit {NO_FOLDER}',
+        f'exec >>"$folder/{LOGS}/$number.log" 2>&1 || exit {NO_FOLDER}',
         'printf "== shard %s, task %s on %s, %s\\n" "$shard" "$life" "$node" "$(date -u +%FT%TZ)"',
+        "",
+        *listening("USR1"),
         *setup_lines(options),
         "",
         "set -euo pipefail",
@@ -178,7 +191,7 @@ def array_script(options: SlurmOptions, place: Place, part: Part, throttle: int,
         *supervised(f'{command} --shard "$shard" --life "$life" --place "$node"', "USR1"),
         'printf "== shard %s, task %s ended with status %s\\n" "$shard" "$life" "$status"',
         "",
-        *put_back(options.requeue, "USR1"),
+        *put_back(options.requeue, "USR1", worth=_GAINED),
         'exit "$status"',
     ]
     return "\n".join(lines) + "\n"
@@ -189,6 +202,22 @@ def setup_lines(options: SlurmOptions) -> list[str]:
     return ["", "# As asked for with setup.", *options.setup] if options.setup else []
 
 
+def listening(warning: str) -> list[str]:
+    """Return the lines that have a script hear what SLURM signals, from its first line of work on.
+
+    Parameters
+    ----------
+    warning
+        The signal by which the command of :func:`supervised` is told that the time limit is near.
+    """
+    return [
+        f"# SLURM signals this shell only. USR1: the time limit is near. {_ENDS[warning]}",
+        "warned=0 worker=",
+        f"trap 'warned=1; [[ -z $worker ]] || kill -{warning} \"$worker\" 2>/dev/null || true' USR1",
+        "trap 'warned=0; [[ -n $worker ]] || exit 143; kill -TERM \"$worker\" 2>/dev/null || true' TERM",
+    ]
+
+
 def supervised(command: str, warning: str) -> list[str]:
     """Return the lines that run a command, and pass on to it what SLURM signals; then ``$status`` is its exit status.
 
@@ -197,18 +226,18 @@ def supervised(command: str, warning: str) -> list[str]:
     command
         Not a function of the shell: what is signalled would be a shell around it.
     warning
-        The signal by which it is told that the time limit is near.
+        As for :func:`listening`, whose lines come before.
     """
     return [
-        f"# SLURM signals this shell only. USR1: the time limit is near. {_ENDS[warning]}",
-        "warned=0 worker=",
-        f"trap 'warned=1; [[ -z $worker ]] || kill -{warning} \"$worker\" 2>/dev/null || true' USR1",
-        "trap 'warned=0; [[ -z $worker ]] || kill -TERM \"$worker\" 2>/dev/null || true' TERM",
-        f"{command} &",
-        "worker=$!",
-        "status=0",
-        'while wait "$worker" && status=0 || status=$?; kill -0 "$worker" 2>/dev/null; do :; done',
-        'wait "$worker" && status=0 || status=$?',
+        "status=75",
+        "if ((!warned)); then",
+        f"    {command} &",
+        "    worker=$!",
+        f'    ((!warned)) || kill -{warning} "$worker" 2>/dev/null || true',
+        "    status=0",
+        '    while wait "$worker" && status=0 || status=$?; kill -0 "$worker" 2>/dev/null; do :; done',
+        '    wait "$worker" && status=0 || status=$?',
+        "fi",
     ]
 
 
@@ -217,9 +246,13 @@ _ENDS = {
     "TERM": "badc finishes what is in hand and commits.",
 }
 _UNHEARD = {"USR1": 138, "TERM": 143}
+_GAINED = """grep -q '"final":true' -- "$folder/events/$number.$life.jsonl" 2>/dev/null"""
+"""Whether a life that is not the first of its shard settled a chunk."""
 
 
-def put_back(times: int, warning: str, otherwise: str = "badc hands the shard over again") -> list[str]:
+def put_back(
+    times: int, warning: str, otherwise: str = "badc hands the shard over again", worth: str = ""
+) -> list[str]:
     """Return the lines that put a task back into the queue which stopped because of its time limit.
 
     Parameters
@@ -230,12 +263,21 @@ def put_back(times: int, warning: str, otherwise: str = "badc hands the shard ov
         As for :func:`supervised`.
     otherwise
         What helps where SLURM refuses.
+    worth
+        What must be true of a second life, and further ones.
     """
     unheard = _UNHEARD[warning]
+    again = '    scontrol requeue "$task" && { sleep 60 & wait; }'
+    if worth:
+        again = f"""    if ((${{SLURM_RESTART_COUNT:-0}} == 0)) || {worth}; then
+        scontrol requeue "$task" && {{ sleep 60 & wait; }}
+    else
+        echo "Nothing was done in this life: it is not put back."
+    fi"""
     return [
         f"# 75: work is left. {unheard}: the signal came before the worker could hear it.",
         f"if (((status == 75 || status == {unheard}) && warned && ${{SLURM_RESTART_COUNT:-0}} < {times})); then",
         f"    # Until SLURM ends this life; where it will not put it back, {otherwise}.",
-        '    scontrol requeue "$task" && { sleep 60 & wait; }',
+        again,
         "fi",
     ]

@@ -1,6 +1,7 @@
 """A real SLURM for the tests, with four emulated nodes; where it is not installed they are skipped, saying so.
 
-``field`` is a folder with a manifest, ``badc`` as a user calls it, and what must hold afterwards.
+``field`` is a folder with a manifest, ``badc`` as a user calls it, and what must hold afterwards. ``slurm`` only
+pretends (:class:`Stub`), for what no real cluster does at will.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,12 @@ import faulty_lab
 import pytest
 import runs
 
+from badc_core.plan import Plan, write_plan
+from badc_core.protocols import RunnerIdentity
+from badc_core.scheduling import Run
 from badc_slurm.rehearsal import PACKAGES, Cluster, missing
+
+STUB = Path(__file__).parent / "stub_slurm.py"
 
 
 class Field:
@@ -63,9 +70,14 @@ class Field:
         )
 
     def run(
-        self, *options: str, shard_chunks: int = 4, output: Path | None = None, **lab: object
+        self,
+        *options: str,
+        shard_chunks: int = 4,
+        output: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **lab: object,
     ) -> subprocess.Popen[str]:
-        """Start ``badc infer run`` on the cluster; its option for the runner are those of ``faulty_lab``."""
+        """Start ``badc infer run`` on the cluster; its options for the runner are those of ``faulty_lab``."""
         lab.setdefault("batch", 1)
         chosen = [part for key, value in lab.items() for part in ("-o", f"{key}={value}")]
         scheduler = [
@@ -76,8 +88,13 @@ class Field:
             "-s",
             "command=" + " ".join(runs.BADC),
         ]
-        where = ["--output-dir", str(output or self.out), "--telemetry-log", str(self.folder / "log.jsonl")]
-        return self.start("infer", "run", "m.csv", "--runner", "lab", *where, *scheduler, *chosen, *options)
+        output = output or self.out
+        where = ["--output-dir", str(output), "--telemetry-log", str(self._log_of(output))]
+        words = ["infer", "run", "m.csv", "--runner", "lab", *where, *scheduler, *chosen, *options]
+        return self.start(*words, **(environment or {}))
+
+    def _log_of(self, output: Path) -> Path:
+        return self.folder / ("log.jsonl" if output == self.out else f"{output.name}-log.jsonl")
 
     def badc(self, *words: object, status: int | None = 0) -> str:
         """Call ``badc``, hold it to its exit status, and return what it says."""
@@ -138,20 +155,32 @@ class Field:
         """Return the tasks that run, as ``JOB_INDEX NODE``."""
         return self.cluster.ask("squeue", "-h", "-r", "-t", "R", "-o", "%F_%K %N").splitlines()
 
-    def check(self) -> None:
-        """Hold the results to what every run on the cluster must give: each chunk once, the bytes of a local run."""
-        documents = runs.documents(self.out)
+    def check(self, output: Path | None = None) -> None:
+        """Hold results and log to what runs on the cluster must give: each chunk once, the bytes of a local run."""
+        output = output or self.out
+        log = self._log_of(output)
+        documents = runs.documents(output)
         names = [(entry["recording_id"], entry["chunk_id"]) for entry in documents]
         assert len(names) == len(set(names)) == self.chunks
-        assert runs.committed(self.out) == set(names)
-        told = json.loads((self.folder / "log.jsonl.summary.json").read_text())
+        assert runs.committed(output) == set(names)
+        assert runs.settled(self.folder / log.name) == dict.fromkeys((name for _, name in names), 1)
+        told = json.loads((self.folder / f"{log.name}.summary.json").read_text())
         assert len(told["jobs"]) == self.chunks
-        if len(list((self.out / ".badc").glob("*/plan.json"))) == 1:
+        if len(list((output / ".badc").glob("*/plan.json"))) == 1:
             assert sum(worker["success"] for worker in told["workers"].values()) == self.chunks
         local = self.folder / "local"
-        self.badc("infer", "run", "m.csv", "--runner", "lab", "--output-dir", local, "--telemetry-log", "local.jsonl")
-        tables = [runs.aggregate(folder, self.folder / f"{folder.name}.csv") for folder in (self.out, local)]
+        if not local.exists():
+            self.badc("infer", "run", "m.csv", "--runner", "lab", "--output-dir", local, "--telemetry-log", "local.log")
+        tables = [runs.aggregate(folder, self.folder / f"{folder.name}.csv") for folder in (output, local)]
         assert tables[0] == tables[1]
+
+    def most_at_once(self, process: subprocess.Popen[str]) -> int:
+        """Return how many tasks were seen to run at a time, until ``badc`` ends."""
+        most = 0
+        while process.poll() is None:
+            most = max(most, len(self.running()))
+            time.sleep(0.2)
+        return most
 
     def interrupt(self, process: subprocess.Popen[str]) -> None:
         """Press Ctrl-C."""
@@ -187,7 +216,7 @@ def started(make_cluster: Callable[..., Cluster]) -> Cluster:
 
 def use(cluster: Cluster, patch: pytest.MonkeyPatch) -> Cluster:
     """Make this process and its children use a cluster."""
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SQUEUE_"))]:
+    for name in [name for name in os.environ if name.startswith(("SLURM", "SBATCH", "SQUEUE"))]:
         patch.delenv(name)
     for name, value in cluster.environment.items():
         patch.setenv(name, value)
@@ -213,3 +242,61 @@ def make_field(
 def field(tmp_path: Path, cluster: Cluster) -> Field:
     """Return a field on the cluster that tests share."""
     return Field(tmp_path, cluster)
+
+
+# -------------------------------------------------------------------------- commands that only pretend
+
+
+class Stub:
+    """A SLURM that does what it is told."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        (home / "bin").mkdir(parents=True)
+        for command in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
+            path = home / "bin" / command
+            path.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
+            path.chmod(0o755)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        path = self.home / "jobs.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def set(self, job_id: str, told: str, *indices: int) -> None:
+        """Put tasks of a job into a state, ``STATE|node|reason``; all when none is named."""
+        jobs = self.jobs
+        for index in indices or map(int, jobs[job_id]["tasks"]):
+            jobs[job_id]["tasks"][str(index)] = told
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def forget(self, job_id: str, *indices: int) -> None:
+        """Purge tasks."""
+        jobs = self.jobs
+        for index in indices:
+            del jobs[job_id]["tasks"][str(index)]
+        (self.home / "jobs.json").write_text(json.dumps(jobs))
+
+    def fail(self, command: str, words: str, times: int = 1, *, taken: bool = False) -> None:
+        (self.home / "fail.json").write_text(json.dumps({command: {"times": times, "words": words, "taken": taken}}))
+
+    def calls(self, command: str) -> int:
+        return sum(line.split()[0] == command for line in (self.home / "calls.txt").read_text().splitlines())
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
+    stub = Stub(tmp_path / "slurm")
+    monkeypatch.setenv("STUB", str(stub.home))
+    monkeypatch.setenv("PATH", f"{stub.home / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return stub
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    folder = tmp_path / "out" / ".badc" / "RUN"
+    folder.mkdir(parents=True)
+    plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None,
+                (tmp_path / "out",), "files", shards=6)  # fmt: skip
+    write_plan(folder, plan)
+    return Run(folder, plan, ())

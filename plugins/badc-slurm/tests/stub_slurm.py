@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,25 @@ def sbatch(arguments: list[str]) -> str:
     if max(indices) >= limit:
         sys.exit("sbatch: error: Batch job submission failed: Invalid job array specification")
     jobs = _load("jobs.json", {})
+    room = int(os.environ.get("STUB_ROOM", "1000000")) - sum(
+        told.split("|")[0] in ("PENDING", "RUNNING") for job in jobs.values() for told in job["tasks"].values()
+    )
+    for pause_s in range(1, 16) if len(indices) > room else ():
+        print(
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying.", file=sys.stderr, flush=True
+        )
+        time.sleep(pause_s)
     job_id = str(100 + len(jobs))
     tasks = {str(index): "PENDING||Priority" for index in indices}
-    jobs[job_id] = {"name": options["job-name"], "options": options, "tasks": tasks}
+    after = next((word[13:] for word in arguments if word.startswith("--dependency=")), "")
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("SLURM", "SBATCH", "SQUEUE"))}
+    jobs[job_id] = {
+        "name": options["job-name"],
+        "options": options,
+        "tasks": tasks,
+        "after": after,
+        "environment": kept,
+    }
     _save("jobs.json", jobs)
     return job_id
 
@@ -60,6 +77,8 @@ def squeue(arguments: list[str]) -> str:
             continue
         for index, told in job["tasks"].items():
             state, node, reason = told.split("|")
+            if "all" not in arguments and state not in ("PENDING", "RUNNING"):
+                continue
             lines.append(
                 job_id
                 if arguments[-1] == "%F"

@@ -6,6 +6,7 @@ After each: every chunk exactly once, and the table made of the results has the 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 
 import badc_core
 from badc_core.errors import ExitCode
@@ -29,10 +31,7 @@ pytestmark = pytest.mark.slow
 def test_two_hundred_shards_at_most_eight_at_a_time(field: Any):
     field.manifest(200)
     process = field.run("-s", "throttle=8", "-s", "cpus=2", shard_chunks=2)
-    most = 0
-    while process.poll() is None:
-        most = max(most, len(field.running()))
-        time.sleep(0.3)
+    most = field.most_at_once(process)
     said = field.end(process)
     assert 1 < most <= 8
     assert "400 chunks in" in said
@@ -83,13 +82,54 @@ def test_ctrl_c_leaves_the_jobs_running(field: Any):
 
 
 def test_a_killed_login_and_its_resume(field: Any):
-    field.manifest(10)
-    process = field.run(sleep_ms=200)
-    field.until_committed()
-    process.kill()
-    process.communicate()
+    """Once and again, while its log grows; then its connection is lost."""
+    field.manifest(20)
+    process = field.run(sleep_ms=2500, shard_chunks=10)
+    for number in (8, 16):
+        field.until(lambda number=number: len(runs.settled(field.folder / "log.jsonl")) >= number, f"{number} told")
+        process.kill()
+        process.communicate()
+        process = field.start("jobs", "resume", "--output-dir", field.out)
+    field.until(lambda: len(runs.settled(field.folder / "log.jsonl")) >= 24, "24 told")
+    process.send_signal(signal.SIGHUP)
+    assert "The jobs go on without this command" in field.end(process, ExitCode.RESUME)
     field.badc("jobs", "resume", "--output-dir", field.out)
     assert field.jobs == 1
+    field.check()
+
+
+def test_the_same_command_gathers_what_nobody_followed(field: Any):
+    field.manifest(10)
+    field.end(field.run("--detach"))
+    field.until(lambda: "to be gathered" in field.badc("jobs", "list", "--output-dir", field.out), "its end")
+    said = field.end(field.run())
+    assert "had ended while nobody followed it, and was gathered first: 20 of its 20 chunks are done" in said
+    assert "complete" in field.badc("jobs", "list", "--output-dir", field.out)
+    field.check()
+
+
+def test_an_old_run_is_not_taken_up_beside_or_over_another(field: Any):
+    field.manifest(10)
+    field.end(field.run("--detach", sleep_ms=1500))
+    old = field.run_folder.name
+    field.until_committed()
+    resume = ("jobs", "resume", old, "--output-dir", field.out, "--detach")
+    field.badc("jobs", "cancel", "--output-dir", field.out)
+    field.end(field.run("--detach", sleep_ms=1500))
+    assert f"in use by run {field.run_folder.name}" in field.badc(*resume, status=ExitCode.HELD)
+    field.badc("jobs", "cancel", "--output-dir", field.out)
+    other = ("infer", "run", "m.csv", "--runner", "lab", "-o", "flavour=other", "--output-dir", field.out)
+    field.badc(*other, "--replace")
+    assert "--replace" in field.badc(*resume, status=ExitCode.ERROR)
+    assert not field.running()
+
+
+def test_results_that_went_away_are_made_again(field: Any):
+    field.manifest(10)
+    field.end(field.run())
+    for path in sorted(field.out.glob("REC0/*.json"))[:3]:
+        path.unlink()
+    field.badc("jobs", "resume", "--output-dir", field.out)
     field.check()
 
 
@@ -102,7 +142,7 @@ def test_detached_then_looked_at_from_anywhere(field: Any):
     seen = json.loads(field.badc("jobs", "status", "--output-dir", field.out, "--json"))
     assert len(seen["shards"]) == 5
     field.badc("jobs", "resume", "--output-dir", field.out)
-    assert "ended" in field.badc("jobs", "list", "--output-dir", field.out)
+    assert "20 chunks in 5 shards: complete" in field.badc("jobs", "list", "--output-dir", field.out)
     field.check()
 
 
@@ -111,7 +151,7 @@ def test_two_runs_at_once(field: Any):
     field.manifest(6)
     first = field.run(sleep_ms=3000)
     field.until_committed()
-    elsewhere = field.run("--telemetry-log", "other.jsonl", output=field.folder / "other")
+    elsewhere = field.run(output=field.folder / "other")
     assert "in use by" in field.end(field.run(), ExitCode.HELD)
     field.interrupt(first)
     field.end(first, ExitCode.RESUME)
@@ -121,6 +161,7 @@ def test_two_runs_at_once(field: Any):
     field.end(elsewhere)
     field.badc("jobs", "resume", "--output-dir", field.out)
     field.check()
+    field.check(field.folder / "other")
 
 
 def test_one_task_cancelled_by_hand_stays_so_until_somebody_says_otherwise(field: Any):
@@ -243,6 +284,15 @@ def test_gpus_by_number(field: Any):
     said = field.end(other)
     assert "n2:gpu-0" in said
     assert "n2:gpu-1" in said
+    field.check(field.folder / "two")
+
+
+def test_a_task_of_four_gpus_has_four_workers(make_field: Callable[..., Any]):
+    field = make_field(nodes=1, gpus=4)
+    field.manifest(20)
+    said = field.end(field.run("-s", "gpus=4", sleep_ms=150, shard_chunks=40))
+    assert {f"n1:gpu-{number}" for number in range(4)} == set(re.findall(r"n1:gpu-\d", said))
+    field.check()
 
 
 def _environment_of(field: Any, shard: int) -> str:
@@ -267,17 +317,111 @@ def test_an_answer_that_got_lost_is_looked_up_not_asked_for_again(field: Any):
 
 
 def test_large_arrays_are_split(make_field: Callable[..., Any]):
-    """And tasks that SLURM forgets two seconds after their end, without accounting, are no matter."""
+    """And tasks that SLURM forgets two seconds after their end, without accounting, are no matter.
+
+    Never are there more at a time than throttle says, over all arrays, those of second tries included.
+    """
     field = make_field(nodes=2, max_array=4, extra=["MinJobAge=2"])
-    field.manifest(10)
-    options = ("-s", "lost_s=5", "-s", "throttle=6")
-    field.end(field.run(*options, shard_chunks=2, wrong="die", at="REC1_0_", times=1, log=field.log))
-    scripts = sorted(path.read_text() for path in (field.run_folder / "slurm").glob("*.sh"))
-    assert sum("--array=0-3%2" in text for text in scripts) == 2
-    assert sum("--array=0-1%2" in text for text in scripts) == 1
-    assert field.jobs == 4
+    field.manifest(4, 5)
+    options = ("-s", "lost_s=5", "-s", "throttle=3")
+    process = field.run(*options, shard_chunks=2, sleep_ms=300, wrong="die", at="_0_", times=1, log=field.log)
+    assert field.most_at_once(process) in (2, 3)
+    field.end(process)
+    scripts = [
+        (field.run_folder / f"slurm/badc-{field.run_folder.name}-{number}.sh").read_text() for number in (0, 1, 2)
+    ]
+    assert ["%3" in text for text in scripts] == [True] * 3
+    assert ["--dependency" in text for text in scripts] == [False, True, True]
+    assert field.jobs >= 4
     field.check()
     assert Client().named("badc-nobody") is None
+
+
+def test_a_slow_task_is_handed_over_as_long_as_it_advances(field: Any):
+    """Every life is stopped before the work is done, and none may be put back; only what does nothing is a failure."""
+    field.manifest(16, 1)
+    process = field.run("-s", "requeue=0", "-s", "retries=0", sleep_ms=700, shard_chunks=16)
+    for life in range(2):
+        field.until_committed(4 * life + 2)
+        field.until(lambda life=life: field.jobs == life + 1, "handed over again")
+        field.until(lambda: field.running(), "it runs")
+        field.until_committed(field.committed() + 2)
+        field.cluster.ask("scancel", "-b", "-s", "USR1", f"{field.job}_0")
+    field.end(process)
+    assert field.jobs == 3
+    field.check()
+
+
+def test_a_time_limit_too_short_for_a_single_chunk_is_said(field: Any):
+    field.manifest(2, 1)
+    process = field.run("-s", "retries=0", "-s", "setup=echo ready; sleep 3")
+    for life in range(2):
+        field.until(lambda life=life: f"_0.{life} on" in field.logs(), f"life {life}")
+        field.cluster.ask("scancel", "-b", "-s", "USR1", f"{field.job}_0")
+    field.end(process, ExitCode.ERROR)
+    assert "not put back" in field.logs()
+    assert "raise time=" in field.badc("jobs", "status", "--output-dir", field.out)
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    field.check()
+
+
+def test_words_of_the_environment_change_nothing(field: Any):
+    """A shell in a job, or set up for other work."""
+    field.manifest(8)
+    words = {"SBATCH_JOB_NAME": "foo", "SQUEUE_PARTITION": "low", "SBATCH_ARRAY_INX": "0", "SLURM_RESTART_COUNT": "5"}
+    words |= {"SBATCH_PARTITION": "low", "SCANCEL_STATE": "PENDING", "SQUEUE_STATES": "PENDING", "SLURM_JOB_ID": "1"}
+    process = field.run("-s", "lost_s=3", "-s", "partition=main", sleep_ms=400, environment=words)
+    field.until_committed()
+    names = ("-h", "-t", "all", f"--name=badc-{field.run_folder.name}-0")
+    assert set(field.cluster.ask("squeue", *names, "-o", "%P").split()) == {"main"}
+    field.end(process)
+    assert field.jobs == 1
+    field.check()
+
+
+def test_a_full_queue(make_field: Callable[..., Any]):
+    """The cluster takes nine jobs; the run has twenty shards."""
+    field = make_field(nodes=1, cpus=2, extra=["MaxJobCount=10", "MinJobAge=2"])
+    field.manifest(10)
+    said = field.end(field.run("--detach", shard_chunks=1, sleep_ms=300))
+    assert "waiting=11" in said
+    seen = field.badc("jobs", "status", "--output-dir", field.out)
+    assert "x not handed over yet: the queue is full" in seen
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    field.check()
+
+
+def test_killed_while_sbatch_is_at_work(field: Any):
+    """Whoever takes the run up waits for it; nothing is submitted twice."""
+    field.manifest(8)
+    slow = field.folder / "bin" / "sbatch"
+    slow.parent.mkdir()
+    real = shutil.which("sbatch", path=field.environment()["PATH"])
+    slow.write_text(f'#!/bin/sh\nsleep 4\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    process = field.run(environment={"PATH": f"{slow.parent}:{field.environment()['PATH']}"})
+    field.until(lambda: '"sending"' in (field.run_folder / "slurm/journal.jsonl").read_text(), "sbatch is called")
+    process.kill()
+    process.communicate()
+    field.badc("jobs", "resume", "--output-dir", field.out)
+    assert set(field.cluster.ask("squeue", "-h", "-t", "all", "-o", "%F").split()) >= {field.job}
+    assert field.jobs == 1
+    names = f"--name=badc-{field.run_folder.name}-0,badc-{field.run_folder.name}-1"
+    assert set(field.cluster.ask("squeue", "-h", "-t", "all", names, "-o", "%F").split()) == {field.job}
+    field.check()
+
+
+def test_a_failure_that_slurm_forgot(make_field: Callable[..., Any]):
+    """There is no accounting; the run folder knows that it is over, and why."""
+    field = make_field(nodes=1, extra=["MinJobAge=2"])
+    field.manifest(8)
+    field.end(field.run("--detach", "-s", "lost_s=4", wrong="die", at="REC1_0_"))
+    names = ("-h", "-t", "all", f"--name=badc-{field.run_folder.name}-0")
+    field.until(lambda: not field.cluster.ask("squeue", *names), "the queue forgets")
+    field.until(lambda: "LOST" in field.badc("jobs", "status", "--output-dir", field.out), "it is lost", 30)
+    assert "ended with status 137" in field.badc("jobs", "logs", "--output-dir", field.out)
+    field.end(field.run())  # nothing holds the folder
+    field.check()
 
 
 def test_another_version_on_the_node_is_refused(field: Any):

@@ -52,3 +52,28 @@ def test_an_array_is_one_record(field: Any, dataset: Path):
     field.badc("infer", "run", "m.csv", "--runner-cmd", "true", "--output-dir", local)
     assert runs.aggregate(field.out, dataset.parent / "a.csv") == runs.aggregate(local, dataset.parent / "b.csv")
     tool("git", "annex", "fsck", "--quiet", at=dataset)
+
+
+def test_a_dataset_goes_to_the_cluster_at_once(field: Any, dataset: Path):
+    """Each recording as a run of its own, side by side; a record for each, and the tables of a local run."""
+    for number in (1, 2):
+        write(dataset / f"audio/long {number}.wav", noise(12, seed=number))
+    field.badc("chunk", "orchestrate", ".", "--apply", "--chunk-duration", 3, "--pattern", "long*.wav")
+    slurm = ("--scheduler", "slurm", "-s", "command=" + " ".join(runs.BADC), "-s", "shard_chunks=2")
+    lab = ("--runner", "lab", "-o", "batch=1", "-o", "sleep_ms=1500")
+    process = field.start("infer", "orchestrate", ".", "--apply", "--bundle", *lab, *slurm)
+    field.until(lambda: len({task.partition("_")[0] for task in field.running()}) == 2, "tasks of two runs at once")
+    told = field.end(process)
+    assert "2 runs under way" in told
+    assert told.count("4 chunks in") == told.count(", recorded") == 2
+    assert sorted(commits(dataset)[:2]) == [f"[DATALAD RUNCMD] badc infer long {n}" for n in (1, 2)]
+    assert len(list((dataset / "artifacts/infer").glob("[!.]*/*.json"))) == 8
+    local = dataset.parent / "local"
+    orchestrate = ("infer", "orchestrate", ".", "--apply", "--bundle", *lab[:2])
+    field.badc(*orchestrate, "--output-dir", local, "--bundle-aggregate-dir", local / "tables")
+    tables = sorted((dataset / "artifacts/aggregate").glob("*_duckdb_exports/*.csv"))
+    assert len(tables) == 6
+    for table in tables:
+        other = local / "tables" / table.relative_to(dataset / "artifacts/aggregate")
+        assert table.read_bytes() == other.read_bytes()
+    assert "Nothing to analyse" in field.badc("infer", "orchestrate", ".", "--apply", "--bundle", *lab, *slurm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,19 @@ SQUEUE = """\
 """
 
 
+class Silence:
+    """A run folder in which nobody wrote for so long, and nobody said why."""
+
+    def __init__(self, quiet_s: float) -> None:
+        self._quiet_s = quiet_s
+
+    def quiet_s(self, shard: int, part: Part) -> float:
+        return self._quiet_s
+
+    def words(self, *about: object) -> str:
+        return ""
+
+
 def judge(
     answer: str | None,
     *,
@@ -38,6 +52,7 @@ def judge(
     shards: int = 8,
     cancelled: bool = False,
     job_id: str | None = "7",
+    quiet_s: float = 0.0,
 ) -> Mapping[int, Verdict]:
     journal = Journal(Path("/nowhere"), parts={"badc-R-0": Part("badc-R-0", 0, tuple(range(shards)), None, job_id)})
     if cancelled:
@@ -46,7 +61,7 @@ def judge(
     queue = None if answer is None else read_squeue(answer)
     found: Mapping[int, Verdict] = {}
     for now_s in at_s:
-        found = one.judge(shards, set(done), journal, queue, lambda ids: read_sacct(sacct), lambda *about: "", now_s)
+        found = one.judge(shards, set(done), journal, queue, lambda ids: read_sacct(sacct), Silence(quiet_s), now_s)
     return found
 
 
@@ -71,7 +86,7 @@ def test_committed_results_come_before_whatever_slurm_says():
 
 
 def test_a_good_end_without_results_is_not_done():
-    found = judge("7_0|COMPLETED|n1|badc-R-0|70|None\n", shards=1, at_s=(0.0, 91.0))
+    found = judge("7_0|COMPLETED|n1|badc-R-0|70|None\n", shards=1, quiet_s=91.0)
     assert (found[0].state.state, found[0].end) == ("failed", "LOST")
 
 
@@ -82,18 +97,23 @@ def test_slurm_may_put_it_back_itself():
 
 
 def test_missing_everywhere_is_unknown_then_lost_never_done():
-    assert words(judge("", shards=1, at_s=(0.0, 89.0))) == ["unknown"]
-    found = judge("", shards=1, at_s=(0.0, 91.0))
+    assert words(judge("", shards=1, quiet_s=89.0)) == ["unknown"]
+    found = judge("", shards=1, quiet_s=91.0)
     assert (found[0].state.state, found[0].end) == ("failed", "LOST")
-    assert words(judge("", shards=1, at_s=(0.0, 91.0), cancelled=True)) == ["cancelled"]
+    assert words(judge("", shards=1, quiet_s=91.0, cancelled=True)) == ["cancelled"]
+
+
+def test_accounting_says_the_end_of_a_lost_node_at_once():
+    """The queue knows it no longer, so that SLURM does not put it back."""
+    assert words(judge("", sacct="7_0|NODE_FAIL|n1\n", shards=1)) == ["failed"]
 
 
 def test_no_answer_starts_no_clock():
-    assert words(judge(None, shards=1, at_s=(0.0, 1e6))) == ["unknown"]
+    assert words(judge(None, shards=1, quiet_s=1e6)) == ["unknown"]
 
 
 def test_nobody_knows_whether_it_was_taken():
-    assert words(judge("", shards=1, job_id=None, at_s=(0.0, 1e6))) == ["unknown"]
+    assert words(judge("", shards=1, job_id=None, quiet_s=1e6)) == ["unknown"]
 
 
 def test_accounting_is_asked_for_what_the_queue_forgot():
@@ -115,7 +135,7 @@ def test_the_queue_knows_better_than_accounting():
 
 
 def test_a_shard_never_handed_over_waits():
-    found = Judge().judge(1, set(), Journal(Path("/x")), {}, lambda ids: {}, lambda *about: "", 0.0)
+    found = Judge().judge(1, set(), Journal(Path("/x")), {}, lambda ids: {}, Silence(0.0), 0.0)
     assert found[0].state.detail == "not handed over yet"
 
 
@@ -133,6 +153,11 @@ def test_ends_that_say_nothing_against_the_shard_have_a_budget(end: str):
     assert _again(verdict(end), 3, 3, everything=False, proven=False)
     assert not _again(verdict(end), 4, 3, everything=False, proven=False)
     assert _again(verdict(end), 4, 3, everything=True, proven=False)
+
+
+def test_what_goes_on_is_handed_over_whenever_it_stops():
+    assert _again(verdict("FAILED"), 0, 0, everything=False, proven=False)
+    assert not _again(verdict("CANCELLED", "cancelled"), 0, 3, everything=False, proven=False)
 
 
 def test_failures_are_tried_again_only_where_something_works():
@@ -155,7 +180,17 @@ def test_numbers_go_through_slurms_form(numbers: set[int]):
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("90", 90), ("1:30", 1.5), ("4:00:00", 240), ("1-12", 2160), ("1-12:30", 2190), ("0-0:0:30", 0.5)],
+    [
+        ("90", 90),
+        ("1:30", 1.5),
+        ("4:00:00", 240),
+        ("1-12", 2160),
+        ("1-12:30", 2190),
+        ("0-0:0:30", 0.5),
+        ("0", math.inf),
+        ("UNLIMITED", math.inf),
+        ("infinite", math.inf),
+    ],
 )
 def test_time_limits(text: str, minutes: float):
     assert minutes_of(text) == minutes
@@ -177,7 +212,27 @@ def test_a_torn_journal_is_read_and_written_on(tmp_path: Path):
     journal.note("submitted", name="a", job_id="7")
     again = Journal.read(tmp_path)
     assert again.parts == {"a": Part("a", 0, (0, 1, 5), None, "7")}
-    assert again.attempts() == {0: 1, 1: 1, 5: 1}
+    assert again.fruitless({}) == {0: 1, 1: 1, 5: 1}
     again.intend(Part("b", 0, (5,)))
     again.note("refused", name="b", error="no")
     assert Journal.read(tmp_path).latest()[5].name == "a"
+
+
+def test_attempts_count_only_where_nothing_was_settled(tmp_path: Path):
+    journal = Journal.read(tmp_path)
+    journal.note("settings", options={})
+    for number, settled in enumerate([{}, {0: 3}, {0: 3, 1: 1}, {0: 3, 1: 1}]):
+        journal.intend(Part(f"a{number}", 0, (0, 1), settled=settled))
+    read = Journal.read(tmp_path)
+    assert read.fruitless({0: 3, 1: 1}) == {0: 3, 1: 2}
+    assert read.fruitless({0: 4, 1: 1}) == {0: 0, 1: 2}
+
+
+def test_a_name_that_a_full_queue_refused_is_free_again(tmp_path: Path):
+    journal = Journal.read(tmp_path)
+    journal.intend(Part("a", 0, (0, 1)))
+    journal.note("refused", name="a", error="full", full=True)
+    journal.note("left", shards=2, why="the queue is full")
+    assert (Journal.read(tmp_path).parts, Journal.read(tmp_path).left) == ({}, "the queue is full")
+    journal.intend(Part("a", 0, (0,)))
+    assert Journal.read(tmp_path).left == ""

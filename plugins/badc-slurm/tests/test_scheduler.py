@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,62 +12,13 @@ import pytest
 import runs
 
 from badc_core.config import fill
-from badc_core.errors import ExitCode
-from badc_core.plan import Plan, Shard, write_plan
-from badc_core.protocols import RunnerIdentity
+from badc_core.plan import Shard
 from badc_core.run_folders import note_done, note_error
 from badc_core.scheduling import Run, Submission
 from badc_slurm.client import SlurmError
 from badc_slurm.judging import SETTLE_S
 from badc_slurm.options import SlurmOptions
 from badc_slurm.scheduler import SlurmScheduler
-
-STUB = Path(__file__).parent / "stub_slurm.py"
-
-
-class Stub:
-    """A SLURM that does what it is told."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        (home / "bin").mkdir(parents=True)
-        for command in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
-            path = home / "bin" / command
-            path.write_text(f"#!{sys.executable}\n{STUB.read_text()}")
-            path.chmod(0o755)
-
-    @property
-    def jobs(self) -> dict[str, Any]:
-        path = self.home / "jobs.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    def set(self, job_id: str, told: str, *indices: int) -> None:
-        """Put tasks of a job into a state, ``STATE|node|reason``; all when none is named."""
-        jobs = self.jobs
-        for index in indices or map(int, jobs[job_id]["tasks"]):
-            jobs[job_id]["tasks"][str(index)] = told
-        (self.home / "jobs.json").write_text(json.dumps(jobs))
-
-    def forget(self, job_id: str, *indices: int) -> None:
-        """Purge tasks."""
-        jobs = self.jobs
-        for index in indices:
-            del jobs[job_id]["tasks"][str(index)]
-        (self.home / "jobs.json").write_text(json.dumps(jobs))
-
-    def fail(self, command: str, words: str, times: int = 1, *, taken: bool = False) -> None:
-        (self.home / "fail.json").write_text(json.dumps({command: {"times": times, "words": words, "taken": taken}}))
-
-    def calls(self, command: str) -> int:
-        return sum(line.split()[0] == command for line in (self.home / "calls.txt").read_text().splitlines())
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
-    stub = Stub(tmp_path / "slurm")
-    monkeypatch.setenv("STUB", str(stub.home))
-    monkeypatch.setenv("PATH", f"{stub.home / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    return stub
 
 
 @pytest.fixture
@@ -92,16 +41,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return move
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    folder = tmp_path / "out" / ".badc" / "RUN"
-    folder.mkdir(parents=True)
-    plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None,
-                (tmp_path / "out",), "files", shards=6)  # fmt: skip
-    write_plan(folder, plan)
-    return Run(folder, plan, ())
-
-
 def scheduler(**options: Any) -> SlurmScheduler:
     chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
     assert chosen is not None
@@ -118,7 +57,7 @@ def states(one: SlurmScheduler, submission: Submission) -> str:
     return "".join(found[index].state[0] for index in range(submission.shards))
 
 
-def test_one_array_one_question(slurm: Stub, run: Run):
+def test_one_array_one_question(slurm: Any, run: Run):
     one = scheduler(partition="gpu")
     submission = one.submit(run, shards())
     assert list(slurm.jobs) == ["100"]
@@ -133,102 +72,7 @@ def test_one_array_one_question(slurm: Stub, run: Run):
     assert states(scheduler(), Submission("slurm", 6, {"folder": str(run.folder)})) == "rdwwww"
 
 
-def test_handed_over_again_it_is_not_submitted_again(slurm: Stub, run: Run):
-    scheduler().submit(run, shards())
-    scheduler().submit(run, shards())
-    assert slurm.calls("sbatch") == 1
-
-
-def test_an_answer_that_times_out_is_looked_up(slurm: Stub, run: Run):
-    slurm.fail(
-        "sbatch", "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", taken=True
-    )
-    one = scheduler()
-    submission = one.submit(run, shards())
-    assert slurm.calls("sbatch") == 1
-    assert states(one, submission) == "wwwwww"
-
-
-def test_a_submission_of_which_nobody_knows_is_found_by_the_next_process(slurm: Stub, run: Run):
-    slurm.fail("sbatch", "sbatch: error: Unable to contact slurm controller", taken=True)
-    squeue = slurm.home / "bin" / "squeue"
-    works = squeue.read_text()
-    squeue.write_text("#!/bin/sh\nexit 1\n")
-    with pytest.raises(SlurmError, match="squeue says: status 1"):
-        scheduler().submit(run, shards())
-    squeue.write_text(works)
-    one = scheduler()
-    submission = one.submit(run, shards())
-    assert slurm.calls("sbatch") == 1
-    assert states(one, submission) == "wwwwww"
-
-
-def test_a_refusal_is_said_and_can_be_mended(slurm: Stub, run: Run):
-    slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
-    with pytest.raises(SlurmError, match="invalid partition"):
-        scheduler().submit(run, shards())
-    assert slurm.jobs == {}
-    scheduler().submit(run, shards())
-    assert list(slurm.jobs) == ["100"]
-
-
-def test_a_refused_run_does_not_hold_its_folder(slurm: Stub, cli: Callable[..., Any], isolated: Path):
-    runs.make_manifest(isolated / "m.csv", 3, 2)
-    command = ("infer", "run", "m.csv", "--output-dir", "out", "--scheduler", "slurm", "--detach")
-    slurm.fail("sbatch", "sbatch: error: invalid partition specified: gqu")
-    assert "invalid partition" in cli(*command).stderr
-    assert "ended" in cli("jobs", "list", "--output-dir", "out").ok().stdout
-    cli(*command).ok()
-    assert len(slurm.jobs) == 1
-    refused = cli(*command)
-    assert refused.code == ExitCode.HELD
-    assert "1 of 1 shards to go" in refused.stderr
-
-
-def test_arrays_are_as_large_as_the_cluster_takes_them(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("STUB_MAX_ARRAY", "4")
-    one = scheduler(throttle=3)
-    submission = one.submit(run, shards())
-    assert [job["options"]["array"] for job in slurm.jobs.values()] == ["0-3%2", "0-1%2"]
-    slurm.set("101", "RUNNING|n1|None", 1)
-    assert states(one, submission) == "wwwwwr"
-
-
-def test_what_a_limit_of_jobs_keeps_out_waits_and_is_handed_over_later(
-    slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("STUB_MAX_ARRAY", "4")
-    one = scheduler()
-    first_call = one._client.submit
-    taken: list[str] = []
-
-    def limited(*words: Any) -> str:
-        if taken:
-            raise SlurmError("sbatch says: Job violates accounting/QOS policy")
-        taken.append(first_call(*words))
-        return taken[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(one._client, "submit", limited)
-        submission = one.submit(run, shards())
-    assert one.states(submission)[5].detail == "not handed over yet"
-    assert states(one, submission) == "wwwwww"
-    asked = slurm.calls("squeue")
-    assert one.retry(submission) == 2
-    assert slurm.calls("squeue") == asked  # states were told a moment ago
-    assert one.states(submission)[5].detail == "Priority"
-
-
-def test_the_follower_hands_over_what_was_kept_out(slurm: Stub, run: Run, monkeypatch: pytest.MonkeyPatch):
-    """Whoever waits for the rest to be done would wait for ever."""
-    from badc_core.follower import _Outcome
-
-    one = scheduler()
-    submission = Submission("slurm", 6, {"folder": str(run.folder)})
-    assert _Outcome(one.states(submission)).unsettled
-
-
-def test_a_shard_is_tried_again_within_its_budget(slurm: Stub, run: Run):
+def test_a_shard_is_tried_again_within_its_budget(slurm: Any, run: Run):
     one = scheduler(retries=2)
     submission = one.submit(run, shards())
     for attempt in range(3):
@@ -240,7 +84,7 @@ def test_a_shard_is_tried_again_within_its_budget(slurm: Stub, run: Run):
     assert scheduler().retry(submission, everything=True) == 1
 
 
-def test_memory_is_raised_for_who_ran_out_of_it(slurm: Stub, run: Run):
+def test_memory_is_raised_for_who_ran_out_of_it(slurm: Any, run: Run):
     one = scheduler(mem="8G", raise_mem=1.5)
     submission = one.submit(run, shards())
     slurm.set("100", "OUT_OF_MEMORY|n1|OutOfMemory", 1, 2)
@@ -255,7 +99,7 @@ def test_memory_is_raised_for_who_ran_out_of_it(slurm: Stub, run: Run):
     assert slurm.jobs["103"]["options"]["mem"] == "18G"
 
 
-def test_slurms_own_words_say_that_it_was_memory(slurm: Stub, run: Run):
+def test_slurms_own_words_say_that_it_was_memory(slurm: Any, run: Run):
     """As a cluster without cgroups does, whose word for the end is FAILED."""
     one = scheduler(mem="50M", raise_mem=2)
     submission = one.submit(run, shards())
@@ -271,7 +115,7 @@ def test_slurms_own_words_say_that_it_was_memory(slurm: Stub, run: Run):
     assert slurm.jobs["101"]["options"]["mem"] == "100M"
 
 
-def test_slurms_own_second_try_is_waited_for(slurm: Stub, run: Run, clock: Callable[[float], None]):
+def test_slurms_own_second_try_is_waited_for(slurm: Any, run: Run, clock: Callable[[float], None]):
     one = scheduler()
     submission = one.submit(run, shards())
     slurm.set("100", "NODE_FAIL|n1|None", 0)
@@ -285,25 +129,56 @@ def test_slurms_own_second_try_is_waited_for(slurm: Stub, run: Run, clock: Calla
     assert (states(one, submission), one.retry(submission)) == ("fwwwww", 1)
 
 
-def test_a_task_that_vanishes_is_lost_after_a_while(slurm: Stub, run: Run, clock: Callable[[float], None]):
+def age(run: Run, seconds: float) -> None:
+    """Have everything in a run folder written so long ago."""
+    for path in run.folder.rglob("*"):
+        at = path.stat().st_mtime - seconds
+        os.utime(path, (at, at))
+
+
+def test_a_task_that_vanishes_is_lost_after_a_while(slurm: Any, run: Run):
     one = scheduler(lost_s=60)
     submission = one.submit(run, shards())
     slurm.forget("100", 0, 5)
     note_done(run.folder, 5)
     assert (states(one, submission), one.retry(submission)) == ("uwwwwd", 0)
     assert slurm.calls("sacct") == 1  # there is no accounting, which need not be asked again
-    clock(61)
+    age(run, 61)
+    assert states(scheduler(lost_s=60), submission) == "fwwwwd"  # whoever asks
     assert (states(one, submission), one.retry(submission)) == ("fwwwwd", 1)
 
 
-def test_a_person_need_not_wait_for_that(slurm: Stub, run: Run):
+@pytest.mark.parametrize("sign", ["logs/000000.log", "events/000000.jsonl", "shards/000000.100_0.0.error.json"])
+def test_a_sign_of_life_keeps_a_task_from_being_lost(slurm: Any, run: Run, sign: str):
+    one = scheduler(lost_s=60)
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0, 1)
+    age(run, 100)
+    path = run.folder / sign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert states(one, submission) == "ufwwww"
+
+
+def test_a_lost_task_s_last_words_are_shown(slurm: Any, run: Run):
+    one = scheduler()
+    submission = one.submit(run, shards())
+    slurm.forget("100", 0)
+    log = run.folder / "logs" / "000000.log"
+    log.parent.mkdir()
+    log.write_text("== shard 0, task 100_0.0 on n2, 2026-01-01T00:00:00Z\nno such module\n")
+    age(run, 100)
+    assert one.states(submission)[0].detail == "LOST: SLURM does not know its task any longer\nno such module"
+
+
+def test_a_person_need_not_wait_for_that(slurm: Any, run: Run):
     one = scheduler()
     submission = one.submit(run, shards())
     slurm.forget("100", 0)
     assert one.retry(submission, everything=True) == 1
 
 
-def test_accounting_tells_what_the_queue_forgot(slurm: Stub, run: Run):
+def test_accounting_tells_what_the_queue_forgot(slurm: Any, run: Run):
     (slurm.home / "sacct.txt").write_text("100_0|OUT_OF_MEMORY|n1\n100_1|CANCELLED by 0|n1\n100|COMPLETED|n1\n")
     one = scheduler()
     submission = one.submit(run, shards())
@@ -311,7 +186,7 @@ def test_accounting_tells_what_the_queue_forgot(slurm: Stub, run: Run):
     assert states(one, submission) == "fcuwww"
 
 
-def test_a_silent_controller_is_no_news(slurm: Stub, run: Run, clock: Callable[[float], None]):
+def test_a_silent_controller_is_no_news(slurm: Any, run: Run, clock: Callable[[float], None]):
     one = scheduler()
     submission = one.submit(run, shards())
     note_done(run.folder, 0)
@@ -323,7 +198,7 @@ def test_a_silent_controller_is_no_news(slurm: Stub, run: Run, clock: Callable[[
     assert states(one, submission) == "dwwwww"
 
 
-def test_why_a_shard_failed(slurm: Stub, run: Run):
+def test_why_a_shard_failed(slurm: Any, run: Run):
     one = scheduler()
     submission = one.submit(run, shards())
     slurm.set("100", "FAILED|n2|NonZeroExitCode", 0, 1, 2)
@@ -339,7 +214,7 @@ def test_why_a_shard_failed(slurm: Stub, run: Run):
     assert one.log(submission, 2) is None
 
 
-def test_cancelled_stays_cancelled_even_when_slurm_forgets_it(slurm: Stub, run: Run):
+def test_cancelled_stays_cancelled_even_when_slurm_forgets_it(slurm: Any, run: Run):
     one = scheduler()
     submission = one.submit(run, shards())
     note_done(run.folder, 0)
@@ -359,6 +234,8 @@ def test_cancelled_stays_cancelled_even_when_slurm_forgets_it(slurm: Stub, run: 
         ({"gpus": 4, "shard_minutes": 15}, 100.0, 0, 15 * 400),
         ({}, 10.0, 3, 30 * 30),
         ({"time": "0:20:00"}, 100.0, 0, 14 * 100),  # well within the limit
+        ({"time": "0"}, 100.0, 0, 30 * 100),  # no limit
+        ({"time": "UNLIMITED"}, 100.0, 0, 30 * 100),
     ],
 )
 def test_shards_by_length_of_recording(options: Any, speed: float | None, cpu_workers: int, minutes: float):
@@ -371,7 +248,7 @@ def test_without_slurm_it_says_where_to_go(run: Run, monkeypatch: pytest.MonkeyP
         scheduler().submit(run, shards())
 
 
-def test_options_from_a_file(slurm: Stub, cli: Callable[..., Any], isolated: Path):
+def test_options_from_a_file(slurm: Any, cli: Callable[..., Any], isolated: Path):
     runs.make_manifest(isolated / "m.csv", 3, 2)
     (isolated / "badc.toml").write_text(
         '[scheduler.slurm]\npartition = "gpu"\ntime = "4:00:00"\nsetup = ["module load x"]\n'
@@ -384,7 +261,7 @@ def test_options_from_a_file(slurm: Stub, cli: Callable[..., Any], isolated: Pat
     assert not (slurm.home / "calls.txt").exists()
 
 
-def test_ten_thousand_tasks(slurm: Stub, cli: Callable[..., Any], isolated: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ten_thousand_tasks(slurm: Any, cli: Callable[..., Any], isolated: Path, monkeypatch: pytest.MonkeyPatch):
     """Submitted in 5 s, and a status in 1 s: our share, by the processor's clock; SLURM's own is 0.2 s for a status."""
     monkeypatch.setenv("STUB_MAX_ARRAY", "20000")
     runs.make_manifest(isolated / "m.csv", 100, 100)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from badc_core.scheduling import Run
 from badc_slurm.journal import Part
 from badc_slurm.options import SlurmOptions
 from badc_slurm.scheduler import SlurmScheduler
-from badc_slurm.script import Place, array_script, badc_command
+from badc_slurm.script import Place, array_script, badc_command, withdrawn_path
 
 NASTY = {
     "plain": "/scratch/anna/out",
@@ -40,7 +44,7 @@ def script(
     chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
     assert chosen is not None
     place = Place(Path(folder) / ".badc" / "RUN", Path(folder).parent, badc_command(chosen, "/venv/bin/python"))
-    return array_script(chosen, place, Part("badc-RUN-0", offset, shards), chosen.throttle, [Path(folder)])
+    return array_script(chosen, place, Part("badc-RUN-0", offset, shards), [Path(folder)])
 
 
 def run_part(text: str) -> str:
@@ -153,11 +157,70 @@ def test_what_cannot_stand_there_is_refused(option: str, value: str):
         fill(SlurmOptions, {option: value}, "scheduler 'slurm'")
 
 
-def test_rendering_splits_and_divides_the_throttle():
+def test_rendering_splits_and_keeps_the_throttle_over_all_arrays():
     plan = Plan("RUN", "", Path("m"), "", "lab", {}, RunnerIdentity("lab"), "f", "", "thread", None, (Path("/o"),),
                 "files", shards=25)  # fmt: skip
     files = SlurmScheduler(SlurmOptions(max_array=10, throttle=7)).render(Run(Path("/o/.badc/RUN"), plan, ()))
     assert list(files) == ["badc-RUN-0.sh", "badc-RUN-1.sh", "badc-RUN-2.sh"]
     arrays = [line for text in files.values() for line in text.splitlines() if "--array" in line]
-    assert arrays == ["#SBATCH --array=0-9%3", "#SBATCH --array=0-9%3", "#SBATCH --array=0-4%3"]
+    assert arrays == ["#SBATCH --array=0-9%7", "#SBATCH --array=0-9%7", "#SBATCH --array=0-4%7"]
+    assert ["--dependency" in text for text in files.values()] == [False, True, True]
     assert "shard=$((20 + SLURM_ARRAY_TASK_ID))" in files["badc-RUN-2.sh"]
+
+
+# ------------------------------------------------------------------------------------------ signals, run for real
+
+
+def _lives(tmp_path: Path, worker: str, *, restart: int = 0, signal_after: str = "", **options: Any) -> tuple[int, str]:
+    """Run a script as a task; return its exit status, and what it logged."""
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    for name, text in (("worker", worker), ("scontrol", "echo put back; (sleep 0.3; kill $PPID) &")):
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+    text = script(str(tmp_path / "out"), command=str(tmp_path / "bin/worker"), **options)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0",
+                   "SLURM_RESTART_COUNT": str(restart), "SLURMD_NODENAME": "n1"}  # fmt: skip
+    (tmp_path / "task.sh").write_text(text)
+    log = tmp_path / "out/.badc/RUN/logs/000000.log"
+    (tmp_path / "out").mkdir(exist_ok=True)
+    process = subprocess.Popen(["bash", str(tmp_path / "task.sh")], env=environment, start_new_session=True)
+    if signal_after:
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (log.exists() and signal_after in log.read_text()):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGUSR1)
+    status = process.wait(30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return status, log.read_text() if log.exists() else ""
+
+
+def test_a_warning_during_setup_puts_the_task_back_and_begins_nothing(tmp_path: Path):
+    _, log = _lives(tmp_path, "echo began", setup=("echo setting up", "sleep 1"), signal_after="setting up")
+    assert ("put back\n" in log, "began" in log) == (True, False)
+
+
+_LONG = "echo began\nfor i in {1..100}; do sleep 0.1; done"
+
+
+def test_a_worker_hears_the_warning(tmp_path: Path):
+    _, log = _lives(tmp_path, f"trap 'echo heard; exit 75' USR1\n{_LONG}", signal_after="began")
+    assert ("heard\n" in log, "put back\n" in log) == (True, True)
+
+
+@pytest.mark.parametrize("gained", [False, True])
+def test_a_second_life_that_did_nothing_is_not_put_back(gained: bool, tmp_path: Path):
+    events = tmp_path / "out/.badc/RUN/events"
+    events.mkdir(parents=True)
+    if gained:
+        (events / "000000.7_0.1.jsonl").write_text('{"status":"success","final":true}\n')
+    _, log = _lives(tmp_path, f"trap 'exit 75' USR1\n{_LONG}", restart=1, signal_after="began")
+    assert ("\nput back\n" in log, "not put back" in log) == (gained, not gained)
+
+
+def test_an_array_whose_shards_were_handed_over_again_does_nothing(tmp_path: Path):
+    folder = tmp_path / "out/.badc/RUN"
+    (folder / "slurm").mkdir(parents=True)
+    withdrawn_path(folder, "badc-RUN-0").touch()
+    assert _lives(tmp_path, "echo began") == (0, "")
