@@ -7,19 +7,18 @@ import itertools
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import attrs
 from attrs import frozen
 
-from badc_core import datalad, manifest, plan_files
+from badc_core import datalad, manifest
 from badc_core.chunk_status import ChunkStatus, Job, needs_work, read_content
 from badc_core.chunking import chunk_files, planned_files
 from badc_core.errors import BadcError, ExitCode, RecordingError, StoreError
 from badc_core.host import Host
-from badc_core.layout import dataset_root, relative_to_dataset, source_name
+from badc_core.layout import dataset_root, relative_to_dataset
 from badc_core.model import Chunk
 from badc_core.opening import find_reader, known_suffixes, open_signal
 from badc_core.recordings import RecordingRules, assign_ids, described, find
@@ -28,13 +27,10 @@ __all__ = [
     "Outcome",
     "cut",
     "datalad_argv",
-    "merge_plan_json",
     "plan_dataset",
     "run_jobs",
     "run_recorded",
     "with_status",
-    "write_plan_csv",
-    "write_plan_json",
 ]
 
 Tell = Callable[[str], None]
@@ -272,51 +268,6 @@ def with_status(job: Job, work: Callable[[Job], int]) -> int:
 
 def _in_words(error: Exception) -> str:
     return str(error) if isinstance(error, BadcError) else f"{type(error).__name__}: {error}"
-
-
-# ------------------------------------------------------------------------------------------------- plans
-
-
-def write_plan_json(path: Path, jobs: Iterable[Job]) -> None:
-    """Write a chunk plan as JSON."""
-    plan_files.write_json(path, map(plan_files.plan_row, jobs))
-
-
-def write_plan_csv(path: Path, jobs: Iterable[Job]) -> None:
-    """Write a chunk plan as CSV."""
-    plan_files.write_csv(path, [spec.name for spec in attrs.fields(Job)], map(plan_files.plan_row, jobs))
-
-
-def merge_plan_json(path: Path, jobs: Iterable[Job], dataset: Path) -> None:
-    """Write a chunk plan as JSON, and keep the entries that it has of other recordings that were cut.
-
-    In a DataLad dataset paths count from its root, so that the plan holds in its copies and clones.
-
-    Parameters
-    ----------
-    path
-        The plan.
-    jobs
-        What is cut now.
-    dataset
-        The dataset's folder.
-
-    Raises
-    ------
-    ManifestError
-        What is there is no plan.
-    """
-    root = dataset_root(dataset)
-    rows = [plan_files.plan_row(job) for job in jobs]
-    for row, name in itertools.product(rows, ("audio_path", "manifest_path", "chunk_output_dir")):
-        row[name] = source_name(Path(row[name]), root)
-    new = {row["recording_id"] for row in rows}
-    kept = [
-        row
-        for row in (plan_files.read_rows(path) if path.exists() else [])
-        if row.get("recording_id") not in new and (dataset / str(row.get("manifest_path"))).exists()
-    ]
-    plan_files.write_json(path, [*kept, *rows])
 
 
 # ----------------------------------------------------------------------------------------------- datalad

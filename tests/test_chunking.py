@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sounds import RATE, cut_off, noise, write
 
-from badc_core import chunk_jobs, manifest, probe
+from badc_core import chunk_jobs, chunk_plans, manifest, probe
 from badc_core.chunk_status import STATUS_FILE, ChunkStatus, Job, needs_work, read_status
 from badc_core.chunking import iter_chunk_metadata, virtual_chunks, windows
 from badc_core.errors import RecordingError, StoreError, UsageError
@@ -268,8 +268,8 @@ def test_what_needs_work(tmp_path: Path, has_manifest: bool, status: str | None,
 def test_plan_is_quoted_only_where_it_must_be(tmp_path: Path):
     jobs = [Job("a", Path("/d/a.wav"), Path("/d/m/a.csv"), Path("/d/c/a"), 60.0, 0.5)]
     jobs.append(Job('b, "c"\nd', Path("/d/b.wav"), Path("/d/m/b.csv"), Path("/d/c/b"), 60.0, 0.0))
-    chunk_jobs.write_plan_csv(tmp_path / "plan.csv", jobs)
-    chunk_jobs.write_plan_json(tmp_path / "plan.json", jobs)
+    chunk_plans.write_plan_csv(tmp_path / "plan.csv", jobs)
+    chunk_plans.write_plan_json(tmp_path / "plan.json", jobs)
     text = (tmp_path / "plan.csv").read_text()
     assert text.splitlines()[:2] == [
         "recording_id,audio_path,manifest_path,chunk_output_dir,chunk_duration,overlap",

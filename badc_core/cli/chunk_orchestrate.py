@@ -86,7 +86,8 @@ def orchestrate(
     Without --apply only the plan is shown. Recordings that are done are passed over; those that failed or were cut
     short come again. One that fails does not stop the others; the exit status is 3 then.
     """
-    from badc_core.chunk_jobs import plan_dataset, write_plan_csv, write_plan_json
+    from badc_core.chunk_jobs import plan_dataset
+    from badc_core.chunk_plans import write_plan_csv, write_plan_json
     from badc_core.chunking import check_lengths
 
     check_lengths(chunk_duration, overlap)

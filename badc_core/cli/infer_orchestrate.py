@@ -56,8 +56,8 @@ from badc_core.infer_jobs import InferJob
 def orchestrate(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
     """Analyse the manifests of DATASET, one run for each, and make reports of them.
 
-    Without --apply only the plan is shown. Recordings of which every chunk has a result, and with --bundle those of
-    which there are reports, are passed over; others go on where they stopped. One that fails does not stop the others,
+    Without --apply only the plan is shown. Recordings of which every chunk has a result, and with --bundle reports
+    made of these results, are passed over; others go on where they stopped. One that fails does not stop the others,
     and the same command tries it again.
     """
     check_script_options(ctx, given)

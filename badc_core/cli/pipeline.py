@@ -86,7 +86,8 @@ def run(ctx: click.Context, /, dataset: Path, **given: Any) -> int:
 
 def _cut(ctx: click.Context, work: Work, plan: Path, given: Mapping[str, Any], complaints: Complaints) -> None:
     """Cut what is not cut yet, and add it to the plan."""
-    from badc_core.chunk_jobs import merge_plan_json, plan_dataset
+    from badc_core.chunk_jobs import plan_dataset
+    from badc_core.chunk_plans import merge_plan_json
 
     dataset = work.places.dataset
     jobs = plan_dataset(

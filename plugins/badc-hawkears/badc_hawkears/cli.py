@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from badc_core.cli.options import FilePath
 from badc_core.cli.progress import duration
 from badc_core.cli.wording import counted, naming
 from badc_core.errors import BadcError, ExitCode, UsageError
@@ -190,7 +191,7 @@ def embeddings(detections_dir: Path, output: Path) -> int:
 @click.option("--parquet", type=click.Path(path_type=Path), help="Make a Parquet file, too.")
 @click.option(
     "--manifest",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FilePath(),
     help="Adds what results lack, and tells apart results of another chunking.",
 )
 def aggregate(detections_dir: Path, min_score: float, output: Path, parquet: Path | None, manifest: Path | None) -> int:
