@@ -38,7 +38,7 @@ test: $(VENV)/.has-dev ## Install what tests need, and run the whole test suite
 	$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(VENV)/.has-dev $(HAWKEARS)/.ready ## Run the tests that take long, those with the real HawkEars too
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -m slow $(PARALLEL) --dist loadfile $(ARGS)
 
 hawkears-env: $(HAWKEARS)/.ready ## Make the environment with HawkEars that some slow tests need: 2 GB, 4 minutes
 
