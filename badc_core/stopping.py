@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 __all__ = ["signals_caught"]
 
@@ -13,9 +14,24 @@ _REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the system's request to end, and a connection that was lost."""
 
 
+class _Heard:
+    """Handler of a signal, that knows whose place it has taken."""
+
+    def __init__(self, asked: Callable[[int], None], outer: object) -> None:
+        self._asked = asked
+        self._outer = outer
+
+    def __call__(self, number: int, frame: object) -> None:
+        self._asked(number)
+        if isinstance(self._outer, _Heard):
+            self._outer(number, frame)
+
+
 @contextlib.contextmanager
 def signals_caught(asked: Callable[[int], None], numbers: tuple[int, ...] = _REQUESTS) -> Iterator[None]:
     """Have `asked` told of signals while the block runs; only the main thread may, elsewhere nothing is done.
+
+    Within another such block the outer one is told, too: what ends the work in hand ends what it is a part of.
 
     Parameters
     ----------
@@ -28,11 +44,11 @@ def signals_caught(asked: Callable[[int], None], numbers: tuple[int, ...] = _REQ
         yield
         return
 
-    def heard(number: int, frame: object) -> None:
-        asked(number)
-
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.signal(number, heard) for number in numbers if number not in ignored}
+    before: dict[int, Any] = {}
+    for number in numbers:
+        if number not in ignored:
+            before[number] = signal.signal(number, _Heard(asked, signal.getsignal(number)))
     try:
         yield
     finally:

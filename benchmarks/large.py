@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import inputs
 from measure import badc, measure, median_of
@@ -118,26 +120,45 @@ def cluster(folder: Path) -> Iterator[Row]:
     if missing():
         yield Row("a run of 10 000 tasks", "SLURM is not installed here")
         return
-    emulated = Cluster(folder / "slurm", max_array=10_001, extra=("MaxJobCount=30000",))
-    emulated.start()
-    try:
-        os.environ.update(emulated.environment)
+    inputs.manifest(folder / "tasks.csv", 10_000)
+    usual = Cluster(folder / "usual")
+    with _started(usual):
+        shown, reached = _submitting(folder, "usual-out")
+        yield Row("submitting 10 000 tasks, where SLURM takes 10 000 jobs", shown, "< 5 s", "", reached)
+        measure(badc("jobs", "cancel", "--output-dir", "usual-out"), folder)
+    large = Cluster(folder / "large", max_array=10_001, extra=("MaxJobCount=30000",))
+    with _started(large):
         yield Row("an array of 400 tasks that do nothing", f"{_bare_array(folder):.0f} tasks a second")
-        subprocess.run(["scontrol", "update", "nodename=n[1-4]", "state=drain", "reason=bench"], check=True)
-        inputs.manifest(folder / "tasks.csv", 10_000)
-        run = ("tasks.csv", "--scheduler", "slurm", "-s", "shard_chunks=1", "--output-dir", "out", "--detach")
-        found = measure(badc("infer", "run", *run), folder)
-        shown = f"{found.wall_s:.1f} s, {found.cpu_s:.1f} s CPU, {found.peak_mb:.0f} MB"
-        yield Row("submitting a run of 10 000 tasks", shown, "< 5 s", "", found.wall_s < 5)
-        look = badc("jobs", "status", "--output-dir", "out")
+        shown, reached = _submitting(folder, "large-out")
+        yield Row("submitting 10 000 tasks, where it takes more", shown, "< 5 s", "", reached)
+        look = badc("jobs", "status", "--output-dir", "large-out")
         found = median_of(3, lambda: measure(look, folder))
         if "10,000 waiting" not in found.output:
             raise RuntimeError(f"not all tasks are known: {found.output}")
         shown = f"{found.wall_s:.2f} s, {found.cpu_s:.2f} s CPU"
         yield Row("badc jobs status, 10 000 tasks", shown, "< 1 s", "", found.wall_s < 1)
-        measure(badc("jobs", "cancel", "--output-dir", "out"), folder)
+        measure(badc("jobs", "cancel", "--output-dir", "large-out"), folder)
+
+
+@contextlib.contextmanager
+def _started(emulated: Any) -> Iterator[None]:
+    """Have an emulated cluster for as long as the block runs."""
+    emulated.start()
+    try:
+        os.environ.update(emulated.environment)
+        yield
     finally:
         emulated.stop()
+
+
+def _submitting(folder: Path, output: str) -> tuple[str, bool]:
+    """Submit 10 000 tasks to nodes that take none; return what that took, and whether it was less than 5 s."""
+    subprocess.run(["scontrol", "update", "nodename=n[1-4]", "state=drain", "reason=bench"], check=True)
+    run = ("tasks.csv", "--scheduler", "slurm", "-s", "shard_chunks=1", "--output-dir", output, "--detach")
+    found = measure(badc("infer", "run", *run), folder)
+    left = re.search(r"[\d,]+ shards? wait\S* .*", found.output)
+    shown = f"{found.wall_s:.1f} s, {found.cpu_s:.1f} s CPU, {found.peak_mb:.0f} MB" + (f"; {left[0]}" if left else "")
+    return shown, found.wall_s < 5
 
 
 def _bare_array(folder: Path) -> float:

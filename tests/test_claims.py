@@ -118,7 +118,7 @@ def test_who_is_set_aside_by_mistake_gets_the_claim_back(tmp_path: Path):
     held = claims.claim(tmp_path, "run-1")
     claims._set_aside(held.path, None)
     held.verify()
-    assert [path.name for path in held.path.parent.iterdir()] == ["claim.json"]
+    assert [path.name for path in held.path.parent.glob("[!.]*")] == ["claim.json"]
 
 
 def test_who_lost_a_claim_finds_out(tmp_path: Path):

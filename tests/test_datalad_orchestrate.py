@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def test_a_run_that_cannot_be_recorded_costs_only_itself(cli: Any, dataset: Path
     lock.unlink()
     for folder in [line.partition("badc jobs record ")[2] for line in done.stderr.splitlines()]:
         if folder:
-            cli("jobs", "record", folder).ok()
+            cli("jobs", "record", *shlex.split(folder)).ok()
     assert commits(dataset)[:2] == [f"[DATALAD RUNCMD] badc infer {name}" for name in reversed(NAMES)]
     assert tool("git", "status", "--porcelain", at=dataset) == ""
 

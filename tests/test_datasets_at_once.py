@@ -89,6 +89,18 @@ def test_the_same_command_follows_what_is_under_way(
     assert len(results(dataset)) == 9
 
 
+def test_a_signal_while_recordings_are_handed_over_is_not_lost(orchestrate: Callable[..., Any], dataset: Path):
+    process = orchestrate("-o", "sleep_ms=3000", "-o", "batch=1")
+    until(lambda: [folder for folder in folders(dataset) if in_flight(folder)])
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.RESUME, out + err
+    assert "The jobs go on without this command." in err
+    said(orchestrate("-o", "sleep_ms=3000", "-o", "batch=1"))
+    assert len(folders(dataset)) == 3
+    assert len(results(dataset)) == 9
+
+
 def test_runs_with_other_options_are_refused_one_by_one(orchestrate: Callable[..., Any], dataset: Path):
     process = orchestrate("-o", "sleep_ms=3000", "-o", "batch=1")
     until(lambda: len([folder for folder in folders(dataset) if in_flight(folder)]) == 3)

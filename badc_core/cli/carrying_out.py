@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from badc_core.cli.infer_work import Work
 from badc_core.cli.wording import counted
 from badc_core.errors import BadcError, Interrupted
 from badc_core.infer_jobs import InferJob
+from badc_core.stopping import signals_caught
 
 if TYPE_CHECKING:
     from badc_core.runs import RunSummary
@@ -36,10 +38,12 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
     from badc_core.cli.infer import goes_on_by_itself
 
     steps = _all_at_once if goes_on_by_itself(work.scheduler) else _one_by_one
-    for number, (job, summary) in enumerate(steps(jobs, work, complaints), 1):
-        click.echo(f"[{number}/{len(jobs)}] {job.recording_id}: {_told(job, summary, complaints)}")
-        if work.bundling is not None:
-            _bundle(job, work.bundling, complaints)
+    stop = threading.Event()  # a signal that comes when a run is at its end must not get lost
+    with signals_caught(lambda number: stop.set()):
+        for number, (job, summary) in enumerate(steps(jobs, work, complaints, stop), 1):
+            click.echo(f"[{number}/{len(jobs)}] {job.recording_id}: {_told(job, summary, complaints)}")
+            if work.bundling is not None:
+                _bundle(job, work.bundling, complaints)
     if work.bundling is not None and not work.bundling.finish():
         complaints.lose("Some tables could not be counted.")
 
@@ -47,11 +51,13 @@ def carry_out(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> N
 _Ended = Iterator[tuple[InferJob, "RunSummary"]]
 
 
-def _one_by_one(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> _Ended:
+def _one_by_one(jobs: Sequence[InferJob], work: Work, complaints: Complaints, stop: threading.Event) -> _Ended:
     from badc_core.cli.progress import ProgressLine
     from badc_core.engine import run
 
     for job in jobs:
+        if stop.is_set():
+            raise Interrupted("Stopped between two recordings.", hint="Run the same command again to go on.")
         try:
             with ProgressLine() as progress:
                 summary = run(work.request(job), progress)
@@ -63,7 +69,7 @@ def _one_by_one(jobs: Sequence[InferJob], work: Work, complaints: Complaints) ->
         yield job, summary
 
 
-def _all_at_once(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -> _Ended:
+def _all_at_once(jobs: Sequence[InferJob], work: Work, complaints: Complaints, stop: threading.Event) -> _Ended:
     """Hand all over before the first is followed, so that the cluster has work for all of its nodes.
 
     Runs of an earlier call that are still under way are followed, not handed over again.
@@ -72,8 +78,10 @@ def _all_at_once(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -
     from badc_core.following import resume
 
     handed: list[tuple[InferJob, RunSummary | Path]] = []
-    for job, found in _handed_over(jobs, work, complaints):
-        handed.append((job, found))
+    for one in _handed_over(jobs, work, complaints):
+        handed.append(one)
+        if stop.is_set():
+            raise _left_running(f"{len(handed)} of {counted(len(jobs), 'recording')} were handed over.")
     going = sum(isinstance(found, Path) for _, found in handed)
     if going:
         click.echo(f"{counted(going, 'run')} under way; this command follows them.")
@@ -81,18 +89,24 @@ def _all_at_once(jobs: Sequence[InferJob], work: Work, complaints: Complaints) -
         if not isinstance(found, Path):
             yield job, found
             continue
+        if stop.is_set():
+            raise _left_running("It was stopped between two of them.")
         try:
             with ProgressLine() as progress:
                 summary = resume(found, progress)
         except Interrupted as error:
-            raise Interrupted(
-                f"The jobs go on without this command. {error}", hint="The same command follows them to their end."
-            ) from error
+            raise _left_running(str(error)) from error
         except BadcError as error:
             complaints.lose(f"{job.recording_id}: {error}")
             continue
         assert summary is not None
         yield job, summary
+
+
+def _left_running(why: str) -> Interrupted:
+    return Interrupted(
+        f"The jobs go on without this command. {why}", hint="The same command follows them to their end."
+    )
 
 
 def _handed_over(
