@@ -174,7 +174,7 @@ def test_printed_cutting_does_what_it_says(cli, dataset: Path, isolated: Path):
 def test_cutting_can_be_done_again_from_its_record(cli, dataset: Path):
     """What was deleted comes back, the same to the byte."""
     cli(*cutting(dataset, "--apply", "--pattern", "it's*")).ok()
-    files = [chunk.source_path for chunk in manifest.read(dataset / f"manifests/{NASTY}.csv")]
+    files = [dataset / chunk.source_path for chunk in manifest.read(dataset / f"manifests/{NASTY}.csv")]
     before = {path: path.read_bytes() for path in files}
     tool("git", "rm", "-rq", "manifests", "artifacts", at=dataset)
     tool("git", "commit", "-qm", "away with them", at=dataset)

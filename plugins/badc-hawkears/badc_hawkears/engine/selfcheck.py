@@ -13,7 +13,7 @@ from unittest import mock
 
 from badc_core.errors import RunnerError
 from badc_hawkears.engine.chunks import Scorer
-from badc_hawkears.engine.grid import FRAMES_PER_S, touched_frames
+from badc_hawkears.engine.grid import FRAMES_PER_S, members, touched_frames
 from badc_hawkears.engine.model import Ensemble
 from badc_hawkears.engine.place import Place
 
@@ -112,7 +112,8 @@ def hawkears_frames(ensemble: Ensemble, sound: FloatArray) -> FloatArray | None:
     """
     predictor = ensemble.predictor
     audio = predictor.audio
-    offsets_s = [member.offset / FRAMES_PER_S for member in ensemble.main.members]
+    # As HawkEars' rule has them, not as our networks do: that is what is compared.
+    offsets_s = [member.offset / FRAMES_PER_S for member in members(predictor.cfg.infer.max_models)]
 
     def load(path: str) -> tuple[FloatArray, int]:
         audio.signal, audio.cached = sound.copy(), None
