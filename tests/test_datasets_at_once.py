@@ -16,7 +16,7 @@ import runs
 from datasets import NAMES, make_recordings, results
 
 from badc_core.errors import ExitCode
-from badc_core.run_folders import in_flight, run_folders
+from badc_core.run_folders import in_flight, read_ended, run_folders
 
 pytest_plugins = ["detached"]
 
@@ -97,7 +97,9 @@ def test_a_signal_while_recordings_are_handed_over_is_not_lost(orchestrate: Call
     assert process.returncode == ExitCode.RESUME, out + err
     assert "The jobs go on without this command." in err
     said(orchestrate("-o", "sleep_ms=3000", "-o", "batch=1"))
-    assert len(folders(dataset)) == 3
+    assert not [folder for folder in folders(dataset) if in_flight(folder)]
+    ends = [how for folder in folders(dataset) if (how := read_ended(folder).get("how")) != "cancelled"]
+    assert ends.count("complete") == 3, "what was just being handed over may have been taken back"
     assert len(results(dataset)) == 9
 
 

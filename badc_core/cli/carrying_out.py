@@ -78,10 +78,15 @@ def _all_at_once(jobs: Sequence[InferJob], work: Work, complaints: Complaints, s
     from badc_core.following import resume
 
     handed: list[tuple[InferJob, RunSummary | Path]] = []
-    for one in _handed_over(jobs, work, complaints):
-        handed.append(one)
-        if stop.is_set():
-            raise _left_running(f"{len(handed)} of {counted(len(jobs), 'recording')} were handed over.")
+    try:
+        for one in _handed_over(jobs, work, complaints):
+            handed.append(one)
+            if stop.is_set():
+                break
+    except Interrupted:  # while one was planned
+        stop.set()
+    if stop.is_set():
+        raise _left_running(f"{len(handed)} of {counted(len(jobs), 'recording')} were handed over.")
     going = sum(isinstance(found, Path) for _, found in handed)
     if going:
         click.echo(f"{counted(going, 'run')} under way; this command follows them.")
