@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -336,16 +335,7 @@ def run_recorded(
         It cannot be recorded; the message ends with the last of what was written.
     """
     before = read_content(job.chunk_output_dir)
-    done = subprocess.run(
-        datalad_argv(dataset, job, config),
-        cwd=dataset,
-        env=datalad.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-    )
+    done = datalad.captured(datalad_argv(dataset, job, config), dataset)
     for line in done.stderr.splitlines():
         kind, _, text = line.partition(": ")
         tell = {"Warning": on_problem, "Problem": on_loss}.get(kind)

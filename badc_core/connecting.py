@@ -73,16 +73,7 @@ def _has(tool: str) -> bool:
 def _said(argv: Sequence[str], cwd: Path) -> str | None:
     """Return what a tool prints; ``None`` when it fails or is not there."""
     try:
-        done = subprocess.run(
-            [*argv],
-            cwd=cwd,
-            env=datalad.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            check=False,
-        )
+        done = datalad.captured(argv, cwd)
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["doubled", "environment", "exact", "may_record", "run_argv", "within_run"]
+__all__ = ["captured", "doubled", "environment", "exact", "may_record", "run_argv", "within_run"]
 
 _PROC = Path("/proc")
 _EXACT = {"[": "[[]", "*": "[*]", "?": "[?]", "{": "[z-|]", "}": "[|-~]"}
@@ -23,6 +23,26 @@ def environment() -> Mapping[str, str]:
     """Return the environment to call tools in: what is installed beside this Python is found first."""
     path = os.environ.get("PATH", os.defpath)
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
+
+
+def captured(argv: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Call a tool in a folder, and return how it ended and what it wrote.
+
+    Raises
+    ------
+    OSError
+        It cannot be called.
+    """
+    return subprocess.run(
+        [*argv],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+    )
 
 
 def may_record(dataset: Path) -> bool:

@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -334,16 +333,7 @@ def _locked(handle: int) -> bool:
 def _ask(argv: Sequence[str], dataset: Path) -> str:
     """Call a tool in the dataset's folder, and return what it prints."""
     try:
-        done = subprocess.run(
-            [*argv],
-            cwd=dataset,
-            env=datalad.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            check=False,
-        )
+        done = datalad.captured(argv, dataset)
     except OSError as error:
         raise StoreError(f"{argv[0]} cannot be called here: {error}.", hint="pip install datalad git-annex") from error
     if done.returncode != 0:

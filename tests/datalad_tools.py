@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from badc_core import datalad
 
-__all__ = ["commits", "identify", "kept", "needs_tools", "objects", "shell", "tool", "unsaved"]
+__all__ = ["commits", "identify", "kept", "making", "needs_tools", "objects", "shell", "tool", "unsaved"]
 
 _TOOLS = datalad.environment()["PATH"]
 needs_tools = pytest.mark.skipif(
@@ -61,6 +62,16 @@ def objects(dataset: Path) -> Mapping[Path, str]:
 def kept(before: Mapping[Path, str], dataset: Path) -> bool:
     """Whether everything that git-annex kept is there as it was: nobody wrote through a link."""
     return before.items() <= objects(dataset).items()
+
+
+@contextlib.contextmanager
+def making(root: Path) -> Iterator[Path]:
+    """Make a dataset; what the block puts there is saved, in commits that have an author."""
+    with pytest.MonkeyPatch.context() as patch:
+        identify(patch)
+        tool("datalad", "create", root, at=root.parent)
+        yield root
+        tool("datalad", "save", "-m", "recordings", at=root)
 
 
 def identify(patch: pytest.MonkeyPatch) -> None:

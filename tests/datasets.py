@@ -13,7 +13,7 @@ from sounds import noise, write
 
 from badc_core import host, worker
 
-__all__ = ["NAMES", "install_lab", "make_recordings", "plan_of", "results", "untested"]
+__all__ = ["NAMES", "cut_recordings", "install_lab", "make_recordings", "plan_of", "results", "untested"]
 
 NAMES = ["a", "b c", "q\"u, o'te%"]
 
@@ -31,6 +31,14 @@ def make_recordings(root: Path) -> Path:
     for name in NAMES:
         write(root / f"audio/sub/{name}.wav", noise(9))
     return root
+
+
+def cut_recordings(root: Path, cli: Any, patch: pytest.MonkeyPatch) -> Path:
+    """Write the same, cut into chunk files of three seconds, for a ``badc`` that knows the lab."""
+    install_lab(patch)
+    found = make_recordings(root)
+    cli("chunk", "orchestrate", found, "--apply", "--chunk-duration", 3).ok()
+    return found
 
 
 def results(dataset: Path, folder: str = "artifacts/infer") -> list[str]:

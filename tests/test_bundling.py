@@ -12,16 +12,13 @@ from typing import Any
 
 import click
 import pytest
-from datasets import NAMES, install_lab, make_recordings, results
+from datasets import NAMES, cut_recordings, results
 
 
 @pytest.fixture
 def dataset(isolated: Path, cli: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three recordings in chunk files of three seconds."""
-    install_lab(monkeypatch)
-    found = make_recordings(isolated / "my set")
-    cli("chunk", "orchestrate", found, "--apply", "--chunk-duration", 3).ok()
-    return found
+    return cut_recordings(isolated / "my set", cli, monkeypatch)
 
 
 @pytest.fixture

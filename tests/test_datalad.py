@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import runs
-from datalad_tools import commits, identify, kept, needs_tools, objects, shell, tool, unsaved
+from datalad_tools import commits, identify, kept, making, needs_tools, objects, shell, tool, unsaved
 from sounds import noise, write
 
 from badc_core import annex, chunk_jobs, datalad, manifest
@@ -23,13 +23,9 @@ NASTY = """it's {b} [c] "q" * $HOME"""
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with two recordings, saved: links into the store of git-annex."""
-    root = tmp_path_factory.mktemp("datalad") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        identify(patch)
-        tool("datalad", "create", root, at=root.parent)
+    with making(tmp_path_factory.mktemp("datalad") / "set") as root:
         write(root / "audio/a.wav", noise(2))
         write(root / f"audio/sub/{NASTY}.wav", noise(2, seed=1))
-        tool("datalad", "save", "-m", "recordings", at=root)
     assert annex.is_link(root / "audio/a.wav")
     return root
 

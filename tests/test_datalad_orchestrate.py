@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import runs
-from datalad_tools import commits, identify, needs_tools, tool
+from datalad_tools import commits, identify, making, needs_tools, tool
 from sounds import noise, write
 
 from badc_core import annex, manifest
@@ -25,14 +25,10 @@ def results(dataset: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with two recordings, which are links into the store of git-annex, and cut them."""
-    root = tmp_path_factory.mktemp("datalad") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        identify(patch)
-        tool("datalad", "create", root, at=root.parent)
+    with making(tmp_path_factory.mktemp("datalad") / "set") as root:
         for number, name in enumerate(NAMES):
             write(root / f"audio/{name}.wav", noise(2, seed=number))
         tool(*runs.BADC, "chunk", "orchestrate", root, "--apply", "--no-record-datalad", "--chunk-duration", 1, at=root)
-        tool("datalad", "save", "-m", "recordings, cut", at=root)
     return root
 
 

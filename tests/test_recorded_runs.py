@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import runs
-from datalad_tools import commits, identify, kept, needs_tools, objects, shell, tool, unsaved
+from datalad_tools import commits, identify, kept, making, needs_tools, objects, shell, tool, unsaved
 from sounds import noise, write
 
 from badc_core import annex, datalad
@@ -31,15 +31,11 @@ TABLE = "manifests/all {x}.csv"
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with a recording, which is a link into the store of git-annex, and a manifest of four chunks."""
-    root = tmp_path_factory.mktemp("datalad") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        identify(patch)
-        tool("datalad", "create", root, at=root.parent)
+    with making(tmp_path_factory.mktemp("datalad") / "set") as root:
         write(root / "audio/it's {b}.wav", noise(4))
         tool(*runs.BADC, "chunk", "manifest", "audio", "--chunk-duration", 1, "--output", TABLE, at=root)
         for path in (root / "manifests").iterdir():
             path.write_text(path.read_text().replace(f"{root}/", ""))  # so that it holds for copies, too
-        tool("datalad", "save", "-m", "recordings", at=root)
     return root
 
 

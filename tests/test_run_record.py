@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import runs
 import yard
-from datalad_tools import commits, identify, kept, needs_tools, objects, tool, unsaved
+from datalad_tools import commits, identify, kept, making, needs_tools, objects, tool, unsaved
 from sounds import noise, write
 
 from badc_core import annex, datalad, host
@@ -26,17 +26,13 @@ NASTY = """it's {b} [c] "q" * $HOME"""
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a dataset with two recordings, which are links into the store of git-annex, and a manifest of both."""
-    root = tmp_path_factory.mktemp("datalad") / "set"
-    with pytest.MonkeyPatch.context() as patch:
-        identify(patch)
-        tool("datalad", "create", root, at=root.parent)
+    with making(tmp_path_factory.mktemp("datalad") / "set") as root:
         write(root / "audio/a.wav", noise(2))
         write(root / f"audio/{NASTY}.wav", noise(2, seed=1))
         manifest = ("--chunk-duration", 1, "--output", "manifests/all {x}.csv")
         tool(*runs.BADC, "chunk", "manifest", "audio", *manifest, at=root)
         for path in (root / "manifests").iterdir():
             path.write_text(path.read_text().replace(f"{root}/", ""))  # so that it holds for copies, too
-        tool("datalad", "save", "-m", "recordings", at=root)
     assert annex.is_link(root / "audio/a.wav")
     return root
 

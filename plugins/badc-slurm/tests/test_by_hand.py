@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import runs
-from datasets import install_lab, make_recordings, results
+from datasets import cut_recordings, install_lab, results
 from snapshots import check_snapshot
 from sounds import noise, write
 
@@ -107,10 +107,7 @@ HEADER = [
 @pytest.fixture
 def dataset(isolated: Path, cli: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three recordings in chunk files of three seconds."""
-    install_lab(monkeypatch)
-    found = make_recordings(isolated / "my set")
-    cli("chunk", "orchestrate", found, "--apply", "--chunk-duration", 3).ok()
-    return found
+    return cut_recordings(isolated / "my set", cli, monkeypatch)
 
 
 @pytest.fixture

@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 import runs
+from slurm_shards import scheduler, shards, states
 
-from badc_core.config import fill
-from badc_core.plan import Shard
 from badc_core.run_folders import note_done, note_error
 from badc_core.scheduling import Run, Submission
 from badc_slurm.client import SlurmError
 from badc_slurm.judging import SETTLE_S
-from badc_slurm.options import SlurmOptions
-from badc_slurm.scheduler import SlurmScheduler
 
 
 @pytest.fixture
@@ -39,22 +36,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         found.now_s += seconds
 
     return move
-
-
-def scheduler(**options: Any) -> SlurmScheduler:
-    chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
-    assert chosen is not None
-    return SlurmScheduler(chosen)
-
-
-def shards(number: int = 6) -> list[Shard]:
-    return [Shard(index, index, 1, 0, 0, 0) for index in range(number)]
-
-
-def states(one: SlurmScheduler, submission: Submission) -> str:
-    """Return the first letters of all states."""
-    found = one.states(submission)
-    return "".join(found[index].state[0] for index in range(submission.shards))
 
 
 def test_one_array_one_question(slurm: Any, run: Run):

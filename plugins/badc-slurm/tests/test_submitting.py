@@ -14,35 +14,17 @@ from typing import Any
 import pytest
 import runs
 from attrs import evolve
+from slurm_shards import scheduler, shards, states
 
-from badc_core.config import fill
 from badc_core.errors import ExitCode
 from badc_core.model import Device, Event
-from badc_core.plan import Shard, write_plan
+from badc_core.plan import write_plan
 from badc_core.relay import EventFile
 from badc_core.run_folders import note_done
 from badc_core.scheduling import Run, Submission
 from badc_slurm.client import SlurmError
 from badc_slurm.environment import clean
-from badc_slurm.options import SlurmOptions
-from badc_slurm.scheduler import SlurmScheduler
 from badc_slurm.script import withdrawn_path
-
-
-def scheduler(**options: Any) -> SlurmScheduler:
-    chosen = fill(SlurmOptions, options, "scheduler 'slurm'")
-    assert chosen is not None
-    return SlurmScheduler(chosen)
-
-
-def shards(number: int = 6) -> list[Shard]:
-    return [Shard(index, index, 1, 0, 0, 0) for index in range(number)]
-
-
-def states(one: SlurmScheduler, submission: Submission) -> str:
-    """Return the first letters of all states."""
-    found = one.states(submission)
-    return "".join(found[index].state[0] for index in range(submission.shards))
 
 
 def test_handed_over_again_it_is_not_submitted_again(slurm: Any, run: Run):
